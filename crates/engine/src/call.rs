@@ -1,0 +1,67 @@
+//! One call of an engine: the request, its decoded fields, the caller, and the only storage it can reach.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api_types::Operation;
+use secret::{Entropy, Time};
+use storage::View;
+
+use crate::{Fields, Mount, Request, TokenType};
+
+/// Who is asking, after the token was found and its policies gathered.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// The token's accessor; empty without a token and for batch tokens.
+    pub accessor: String,
+    /// The token's display name.
+    pub display_name: String,
+    /// All policies, sorted.
+    pub policies: Vec<String>,
+    /// Policies on the token.
+    pub token_policies: Vec<String>,
+    /// Policies through identity.
+    pub identity_policies: Vec<String>,
+    /// The entity; empty if there is none.
+    pub entity_id: String,
+    /// Service or batch.
+    pub token_type: TokenType,
+    /// Names the token's cubbyhole; empty without a service token.
+    pub cubbyhole_id: String,
+    /// The token's metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// The token has the `root` policy.
+    pub is_root: bool,
+    /// The policies give `sudo` on this very path.
+    pub sudo: bool,
+}
+
+/// What an engine may ask of the server around it. Answers come from applied state.
+pub trait System: Send + Sync {
+    /// The mount with this accessor.
+    fn mount_by_accessor(&self, accessor: &str) -> Option<Arc<Mount>>;
+}
+
+/// One call. Engines read and write `view`; the core commits it, or nothing.
+pub struct Call<'a> {
+    /// What the client sent.
+    pub request: &'a Request,
+    /// The operation, `Create` or `Update` already told apart.
+    pub operation: Operation,
+    /// The path below the mount.
+    pub path: &'a str,
+    /// Captures, body and query decoded by the route's fields.
+    pub fields: Fields,
+    /// The mount's storage inside this request's transaction.
+    pub view: View<'a>,
+    /// Where the engine is mounted.
+    pub mount: &'a Mount,
+    /// Who is asking.
+    pub caller: &'a Caller,
+    /// The time of the request.
+    pub now: Time,
+    /// Randomness.
+    pub entropy: &'a dyn Entropy,
+    /// The server around the engine.
+    pub system: &'a dyn System,
+}
