@@ -1,0 +1,430 @@
+//! Sealed and unsealed, and the way between them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use envelope::{Ciphertext, DataKey, EnvelopeError, KEY_BYTES, NameKey, SealedName, term_of};
+use secret::{Entropy, EntropyError, SecretBytes, Time};
+use serde::{Deserialize, Serialize};
+use shamir::{ShamirError, Threshold, split};
+use storage::{Changeset, Check, PublicRecord, Space, Store, StoreError, StoredBytes, TxnError, versioned};
+
+use crate::cache::Caches;
+use crate::keyring::{Keyring, KeyringError, RotationConfig};
+use crate::transaction::Txn;
+
+/// The shape of the seal, readable before it opens. Field names are Vault's `core/seal-config`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealConfig {
+    /// `shamir`.
+    #[serde(rename = "type")]
+    pub seal_type: String,
+    /// Number of shares.
+    pub secret_shares: u8,
+    /// Number of shares that open.
+    pub secret_threshold: u8,
+    /// 1: the shares make the key that opens a stored root key.
+    pub stored_shares: u8,
+    /// Format of everything behind the barrier; newer is refused.
+    #[serde(default)]
+    pub format: u32,
+}
+
+/// Format of the data behind the barrier that this program writes and reads.
+const FORMAT: u32 = 1;
+
+/// Longest path of a record. Sealed it stays below the 64 KiB that a key of the stores may have.
+const NAME_BYTES_MAX: usize = 32 << 10;
+/// Most segments of a path. Each is sealed together with all before it, so the work grows with the square; paths as they occur
+/// have ten.
+const NAME_SEGMENTS_MAX: usize = 256;
+
+/// Why the barrier does not open, or cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BarrierError {
+    /// Not initialised.
+    #[error("Vault is not initialized")]
+    Uninitialised,
+    /// The key opens nothing: the shares were not a right set.
+    #[error("failed to decrypt keys from storage: message authentication failed")]
+    WrongKey,
+    /// A public record is damaged.
+    #[error("the record {0} is damaged: {1}")]
+    Damaged(&'static str, String),
+    /// The data was written by a newer program.
+    #[error("the data has format {found}, this program knows format {known}")]
+    NewerFormat {
+        /// Found in storage.
+        found: u32,
+        /// Known here.
+        known: u32,
+    },
+    /// A key or record.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The keyring.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The shares.
+    #[error(transparent)]
+    Shamir(#[from] ShamirError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+/// The state of a barrier nobody has opened.
+#[derive(Debug)]
+pub struct Sealed;
+
+/// The state of an open barrier: it holds the keys and what was decrypted with them. Dropping it wipes them.
+pub struct Unsealed {
+    keyring: ArcSwap<Keyring>,
+    names: NameKey,
+    caches: Caches,
+    counters: Counters,
+}
+
+/// Running totals, for key-status and metrics. Each is exact by itself; together they are not of one instant.
+#[derive(Debug, Default)]
+struct Counters {
+    gets: AtomicU64,
+    puts: AtomicU64,
+    deletes: AtomicU64,
+    lists: AtomicU64,
+    /// Encryptions under the active key, and the term that key has: the total starts anew with the next term.
+    encryptions: AtomicU64,
+    term: AtomicU64,
+}
+
+/// What an open barrier has done since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records read by transactions, absent ones included.
+    pub gets: u64,
+    /// Records written.
+    pub puts: u64,
+    /// Records removed.
+    pub deletes: u64,
+    /// Folders listed.
+    pub lists: u64,
+    /// Encryptions on this node under the key that is active now. Those before the last unseal are not counted.
+    pub encryptions: u64,
+}
+
+/// A barrier over a store, in one of two states.
+pub struct Barrier<S> {
+    store: Arc<dyn Store>,
+    state: S,
+}
+
+/// A counter that rises whenever an applied entry touches a watched part of the state. Derived values (compiled policies, the
+/// router) are rebuilt when it moved.
+#[derive(Debug, Clone, Default)]
+pub struct Watch(Arc<AtomicU64>);
+
+impl Watch {
+    /// The present count.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn raise(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// What initialising makes: the entry to propose, the shares to hand out, and the open barrier to fill before it is dropped.
+pub struct Initialised {
+    /// Seal config, sealed root key and keyring, guarded by "nobody did this before".
+    pub change: Changeset,
+    /// The shares in Vault's format.
+    pub shares: Vec<SecretBytes>,
+    /// Open, so that the first records can be written in the same entry.
+    pub barrier: Barrier<Unsealed>,
+}
+
+fn public(store: &dyn Store, record: PublicRecord) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+    match store.get(Space::State, record.name())? {
+        Some(stored) => versioned(&stored).map(|(v, bytes)| Some((v, bytes.to_vec()))),
+        None => Ok(None),
+    }
+}
+
+impl Barrier<Sealed> {
+    /// A barrier over applied state.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, state: Sealed }
+    }
+
+    /// The shape of the seal; `None` before initialisation.
+    pub fn config(&self) -> Result<Option<SealConfig>, BarrierError> {
+        let Some((_, bytes)) = public(&*self.store, PublicRecord::SealConfig)? else { return Ok(None) };
+        let config: SealConfig = serde_json::from_slice(&bytes)
+            .map_err(|e| BarrierError::Damaged("core/seal-config", format!("JSON column {}", e.column())))?;
+        if config.format > FORMAT {
+            return Err(BarrierError::NewerFormat { found: config.format, known: FORMAT });
+        }
+        Ok(Some(config))
+    }
+
+    /// Makes keys and shares.
+    pub fn initialise(&self, shape: Threshold, now: Time, entropy: &dyn Entropy) -> Result<Initialised, BarrierError> {
+        let keyring = Keyring::generate(now, entropy)?;
+        let mut change = Changeset::default();
+        for record in [PublicRecord::SealConfig, PublicRecord::RootKey, PublicRecord::Keyring] {
+            change.checks.push(Check::Version { key: record.name().to_vec(), version: 0 });
+        }
+        let shares = put_shares(&keyring, shape, entropy, &mut change)?;
+        put_keyring(&keyring, entropy, &mut change)?;
+        let barrier = Barrier { store: Arc::clone(&self.store), state: Unsealed::new(keyring)? };
+        Ok(Initialised { change, shares, barrier })
+    }
+
+    /// Opens with the key that the shares make.
+    pub fn unseal(&self, share_key: &SecretBytes) -> Result<Barrier<Unsealed>, BarrierError> {
+        self.config()?.ok_or(BarrierError::Uninitialised)?;
+        let root = open_root(&*self.store, share_key)?;
+        let (_, sealed) = public(&*self.store, PublicRecord::Keyring)?
+            .ok_or_else(|| BarrierError::Damaged("core/keyring", "it is missing".into()))?;
+        let ring = DataKey::new(1, root)?
+            .open_bytes(PublicRecord::Keyring.name(), &sealed)
+            .map_err(|e| BarrierError::Damaged("core/keyring", e.to_string()))?;
+        Ok(Barrier { store: Arc::clone(&self.store), state: Unsealed::new(Keyring::from_plaintext(&ring)?)? })
+    }
+}
+
+fn open_root(store: &dyn Store, share_key: &SecretBytes) -> Result<SecretBytes, BarrierError> {
+    let (_, sealed) = public(store, PublicRecord::RootKey)?.ok_or(BarrierError::Uninitialised)?;
+    let sealed = Ciphertext::parse(sealed).map_err(|e| BarrierError::Damaged("core/hsm/barrier-unseal-keys", e.to_string()))?;
+    match DataKey::new(1, share_key.clone())?.open(PublicRecord::RootKey.name(), &sealed) {
+        Ok(root) => Ok(root),
+        Err(EnvelopeError::NotAuthentic) => Err(BarrierError::WrongKey),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn put_shares(
+    keyring: &Keyring,
+    shape: Threshold,
+    entropy: &dyn Entropy,
+    change: &mut Changeset,
+) -> Result<Vec<SecretBytes>, BarrierError> {
+    let share_key = SecretBytes::new(entropy.bytes(KEY_BYTES)?);
+    let config = SealConfig {
+        seal_type: "shamir".into(),
+        secret_shares: shape.shares(),
+        secret_threshold: shape.threshold(),
+        stored_shares: 1,
+        format: FORMAT,
+    };
+    let config = serde_json::to_vec(&config).map_err(|e| BarrierError::Damaged("core/seal-config", e.to_string()))?;
+    let root = DataKey::new(1, share_key.clone())?.seal(PublicRecord::RootKey.name(), keyring.root().expose(), entropy)?;
+    change.put(StoredBytes::Public(PublicRecord::SealConfig, config));
+    change.put(StoredBytes::Public(PublicRecord::RootKey, root.into_bytes()));
+    Ok(split(&share_key, shape, entropy)?)
+}
+
+fn put_keyring(keyring: &Keyring, entropy: &dyn Entropy, change: &mut Changeset) -> Result<(), BarrierError> {
+    let sealed =
+        DataKey::new(1, keyring.root().clone())?.seal(PublicRecord::Keyring.name(), keyring.to_plaintext()?.expose(), entropy)?;
+    change.put(StoredBytes::Public(PublicRecord::Keyring, sealed.into_bytes()));
+    Ok(())
+}
+
+impl Unsealed {
+    fn new(keyring: Keyring) -> Result<Self, BarrierError> {
+        let names = keyring.name_key()?;
+        let counters = Counters { term: AtomicU64::new(u64::from(keyring.active().term)), ..Counters::default() };
+        Ok(Self { keyring: ArcSwap::from_pointee(keyring), names, caches: Caches::new(), counters })
+    }
+}
+
+impl Barrier<Unsealed> {
+    /// Begins a transaction.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Txn {
+        Txn::new(Arc::clone(self))
+    }
+
+    /// The keyring as it is now.
+    #[must_use]
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.state.keyring.load_full()
+    }
+
+    /// Whether this is the key that the shares make. For rekey and generate-root.
+    pub fn verify(&self, share_key: &SecretBytes) -> Result<bool, BarrierError> {
+        match open_root(&*self.store, share_key) {
+            Ok(root) => Ok(self.keyring().root().ct_eq(root.expose())),
+            Err(BarrierError::WrongKey | BarrierError::Envelope(EnvelopeError::KeySize(_))) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The entry that gives the root key new shares.
+    pub fn reshare(&self, shape: Threshold, entropy: &dyn Entropy) -> Result<(Changeset, Vec<SecretBytes>), BarrierError> {
+        let mut change = Changeset::default();
+        let shares = put_shares(&self.keyring(), shape, entropy, &mut change)?;
+        Ok((change, shares))
+    }
+
+    /// The entry that adds a data key; [`Barrier::reload`] takes it up once it is applied.
+    pub fn rotate(&self, now: Time, entropy: &dyn Entropy) -> Result<Changeset, BarrierError> {
+        self.replace_keyring(&self.keyring().rotated(now, entropy)?, entropy)
+    }
+
+    /// The entry that sets when keys rotate by themselves.
+    pub fn set_rotation(&self, rotation: RotationConfig, entropy: &dyn Entropy) -> Result<Changeset, BarrierError> {
+        self.replace_keyring(&self.keyring().with_rotation(rotation)?, entropy)
+    }
+
+    fn replace_keyring(&self, next: &Keyring, entropy: &dyn Entropy) -> Result<Changeset, BarrierError> {
+        let version = public(&*self.store, PublicRecord::Keyring)?.map_or(0, |(v, _)| v);
+        let mut change = Changeset::default();
+        change.checks.push(Check::Version { key: PublicRecord::Keyring.name().to_vec(), version });
+        put_keyring(next, entropy, &mut change)?;
+        Ok(change)
+    }
+
+    /// Reads the keyring anew; every node does when an entry touched it.
+    pub fn reload(&self) -> Result<(), BarrierError> {
+        let (_, sealed) = public(&*self.store, PublicRecord::Keyring)?
+            .ok_or_else(|| BarrierError::Damaged("core/keyring", "it is missing".into()))?;
+        let plain = DataKey::new(1, self.keyring().root().clone())?.open_bytes(PublicRecord::Keyring.name(), &sealed)?;
+        let next = Keyring::from_plaintext(&plain)?;
+        let term = u64::from(next.active().term);
+        self.state.keyring.store(Arc::new(next));
+        if self.state.counters.term.swap(term, Ordering::AcqRel) != term {
+            self.state.counters.encryptions.store(0, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// What was done here since the barrier was opened.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let c = &self.state.counters;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            gets: get(&c.gets),
+            puts: get(&c.puts),
+            deletes: get(&c.deletes),
+            lists: get(&c.lists),
+            encryptions: get(&c.encryptions),
+        }
+    }
+
+    /// An applied entry touched these stored keys.
+    pub fn touched<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
+        for key in keys {
+            if key == PublicRecord::Keyring.name() {
+                // A keyring that does not open now did not open for the proposer either; the old keys still serve.
+                let _ = self.reload();
+            }
+            self.state.caches.touched(key);
+        }
+    }
+
+    /// Everything may have changed (a snapshot was installed).
+    pub fn reset(&self) {
+        let _ = self.reload();
+        self.state.caches.reset();
+    }
+
+    /// Counts the applied entries that touch anything below `folder` (which is empty or ends in `/`).
+    pub fn watch(&self, folder: &str) -> Result<Watch, TxnError> {
+        Ok(self.state.caches.watch(self.name(folder)?.as_bytes().to_vec()))
+    }
+
+    /// Seals bytes that are no record, such as a batch token, for the place `context`.
+    pub fn seal_bytes(&self, context: &str, plaintext: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, BarrierError> {
+        let ring = self.keyring();
+        let key = ring.active_key().ok_or(KeyringError::Malformed("no key"))?;
+        self.count_encryptions(1);
+        Ok(key.seal(context.as_bytes(), plaintext, entropy)?.into_bytes())
+    }
+
+    /// Opens what [`Barrier::seal_bytes`] made.
+    pub fn open_bytes(&self, context: &str, sealed: &[u8]) -> Result<SecretBytes, BarrierError> {
+        let term = term_of(sealed).ok_or(EnvelopeError::Truncated(sealed.len()))?;
+        let ring = self.keyring();
+        let key = ring.key(term).ok_or(EnvelopeError::NotAuthentic)?;
+        Ok(key.open_bytes(context.as_bytes(), sealed)?)
+    }
+
+    pub(crate) fn count_encryptions(&self, n: u64) {
+        self.state.counters.encryptions.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_writes(&self, puts: u64, deletes: u64) {
+        self.state.counters.puts.fetch_add(puts, Ordering::Relaxed);
+        self.state.counters.deletes.fetch_add(deletes, Ordering::Relaxed);
+        self.count_encryptions(puts);
+    }
+
+    pub(crate) fn count_get(&self) {
+        self.state.counters.gets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_list(&self) {
+        self.state.counters.lists.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.state.caches
+    }
+
+    pub(crate) fn names(&self) -> &NameKey {
+        &self.state.names
+    }
+
+    /// The stored name of a path, sealed at most once while it stays in the cache.
+    pub(crate) fn name(&self, path: &str) -> Result<Arc<SealedName>, TxnError> {
+        if let Some(name) = self.caches().name(path) {
+            return Ok(name);
+        }
+        if path.len() > NAME_BYTES_MAX {
+            return Err(TxnError::Name("the path is too long"));
+        }
+        if path.bytes().filter(|b| *b == b'/').count() >= NAME_SEGMENTS_MAX {
+            return Err(TxnError::Name("the path has too many segments"));
+        }
+        self.seal_name(path)
+    }
+
+    /// Calls itself once for each segment.
+    fn seal_name(&self, path: &str) -> Result<Arc<SealedName>, TxnError> {
+        if let Some(name) = self.caches().name(path) {
+            return Ok(name);
+        }
+        let name = match path.trim_end_matches('/').rfind('/').and_then(|at| path.split_at_checked(at + 1)) {
+            // The folder's own name is likely there already, so only the last segment is sealed.
+            Some((folder, last)) => self.state.names.child(&*self.seal_name(folder)?, last),
+            None if path.is_empty() => Ok(SealedName::root()),
+            None => self.state.names.child(&SealedName::root(), path),
+        };
+        let name = Arc::new(name.map_err(|e| TxnError::Corrupt { what: "name".into(), detail: e.to_string() })?);
+        self.caches().keep_name(path, &name);
+        Ok(name)
+    }
+
+    pub(crate) fn open_record(&self, path: &str, stored: &[u8]) -> Result<SecretBytes, TxnError> {
+        self.open_bytes(path, stored).map_err(|e| TxnError::Corrupt { what: place(path), detail: e.to_string() })
+    }
+}
+
+/// The readable part of a path for error texts: its first two segments, never the name of a secret.
+fn place(path: &str) -> String {
+    path.splitn(3, '/').take(2).collect::<Vec<_>>().join("/")
+}

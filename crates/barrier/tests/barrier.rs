@@ -1,0 +1,243 @@
+//! The barrier over a memory store, with entries applied by hand as the replicated state machine does it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step fails the test"
+)]
+
+use std::sync::Arc;
+
+use barrier::{Barrier, BarrierError, Sealed, Txn, Unsealed};
+use secret::{SecretBytes, SystemEntropy, Time};
+use shamir::{Threshold, combine};
+use storage::{Batch, Changeset, Durability, MemoryStore, Page, Space, Store, Transaction, apply};
+
+struct Node {
+    store: Arc<MemoryStore>,
+    index: u64,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self { store: Arc::new(MemoryStore::default()), index: 0 }
+    }
+
+    fn apply(&mut self, change: &Changeset) -> bool {
+        self.index += 1;
+        let mut batch = Batch::default();
+        let committed = apply(&*self.store, change, self.index, &mut batch).unwrap();
+        self.store.commit(batch, Durability::Synced).unwrap();
+        committed
+    }
+
+    fn sealed(&self) -> Barrier<Sealed> {
+        let store: Arc<dyn Store> = self.store.clone();
+        Barrier::new(store)
+    }
+
+    fn initialised(shares: u64, threshold: u64) -> (Self, Vec<SecretBytes>) {
+        let mut node = Self::new();
+        let shape = Threshold::new(shares, threshold).unwrap();
+        let init = node.sealed().initialise(shape, Time::from_unix(1), &SystemEntropy).unwrap();
+        assert!(node.apply(&init.change));
+        (node, init.shares)
+    }
+
+    fn commit(&mut self, barrier: &Barrier<Unsealed>, txn: Txn) -> bool {
+        let Some(change) = txn.finish(&SystemEntropy).unwrap() else { return false };
+        let committed = self.apply(&change);
+        barrier.touched(change.writes.iter().map(|w| w.key.as_slice()));
+        committed
+    }
+
+    fn open(&self, shares: &[SecretBytes]) -> Arc<Barrier<Unsealed>> {
+        Arc::new(self.sealed().unseal(&combine(shares).unwrap()).unwrap())
+    }
+}
+
+fn put(txn: &mut Txn, key: &str, value: &str) {
+    txn.put(key, SecretBytes::from(value.as_bytes())).unwrap();
+}
+
+fn get(txn: &mut Txn, key: &str) -> Option<String> {
+    txn.get(key).unwrap().map(|r| String::from_utf8(r.bytes().to_vec()).unwrap())
+}
+
+#[test]
+fn wrong_shares_open_nothing_and_a_second_init_conflicts() {
+    let (mut node, shares) = Node::initialised(5, 3);
+    assert!(matches!(node.sealed().unseal(&combine(&shares[..2]).unwrap()), Err(BarrierError::WrongKey)));
+    assert!(matches!(Node::new().sealed().unseal(&SecretBytes::new(vec![0; 32])), Err(BarrierError::Uninitialised)));
+    let again = node.sealed().initialise(Threshold::new(1, 1).unwrap(), Time::from_unix(2), &SystemEntropy).unwrap();
+    assert!(!node.apply(&again.change));
+    let barrier = node.open(&shares[2..]);
+    assert!(barrier.verify(&combine(&shares[..3]).unwrap()).unwrap());
+    assert!(!barrier.verify(&SecretBytes::new(vec![1; 32])).unwrap());
+    assert!(!barrier.verify(&SecretBytes::new(vec![1; 5])).unwrap());
+}
+
+#[test]
+fn no_name_or_value_is_readable_in_the_store() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let mut txn = barrier.begin();
+    put(&mut txn, "logical/x/database-password", "hunter2-hunter2");
+    assert!(node.commit(&barrier, txn));
+    let mut seen = 0;
+    node.store
+        .scan(Space::State, std::ops::Bound::Unbounded, std::ops::Bound::Unbounded, &mut |k, v| {
+            for needle in [b"database".as_slice(), b"password", b"logical", b"hunter2"] {
+                assert!(!k.windows(needle.len()).any(|w| w == needle));
+                assert!(!v.windows(needle.len()).any(|w| w == needle));
+            }
+            seen += 1;
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(seen, 4);
+}
+
+#[test]
+fn a_transaction_reads_its_own_writes_and_lists_them_in_place() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let mut txn = barrier.begin();
+    for key in ["a/1", "a/2", "a/b/c", "a/b/d", "z"] {
+        put(&mut txn, key, key);
+    }
+    assert!(node.commit(&barrier, txn));
+    let mut txn = barrier.begin();
+    assert_eq!(txn.list("a/", &Page::default()).unwrap(), ["1", "2", "b/"]);
+    assert_eq!(txn.list("", &Page::default()).unwrap(), ["a/", "z"]);
+    put(&mut txn, "a/0", "new");
+    txn.delete("a/2").unwrap();
+    txn.delete("a/b/c").unwrap();
+    assert_eq!(txn.list("a/", &Page::default()).unwrap(), ["0", "1", "b/"]);
+    txn.delete("a/b/d").unwrap();
+    assert_eq!(txn.list("a/", &Page::default()).unwrap(), ["0", "1"]);
+    assert_eq!(txn.list("a/", &Page { after: Some("0".into()), limit: Some(1) }).unwrap(), ["1"]);
+    assert_eq!(get(&mut txn, "a/2"), None);
+    assert_eq!(get(&mut txn, "a/0").as_deref(), Some("new"));
+    assert!(node.commit(&barrier, txn));
+    let mut txn = barrier.begin();
+    assert_eq!(txn.list("a/", &Page::default()).unwrap(), ["0", "1"]);
+}
+
+#[test]
+fn what_was_read_must_not_have_changed() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let mut first = barrier.begin();
+    let mut second = barrier.begin();
+    assert_eq!(get(&mut first, "n"), None);
+    assert_eq!(get(&mut second, "n"), None);
+    put(&mut first, "n", "1");
+    put(&mut second, "n", "2");
+    assert!(node.commit(&barrier, first));
+    assert!(!node.commit(&barrier, second));
+    let mut third = barrier.begin();
+    assert_eq!(get(&mut third, "n").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_listing_that_changed_is_a_conflict() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let mut lister = barrier.begin();
+    assert!(lister.list("f/", &Page::default()).unwrap().is_empty());
+    put(&mut lister, "count", "0");
+    let mut other = barrier.begin();
+    put(&mut other, "f/x", "x");
+    assert!(node.commit(&barrier, other));
+    assert!(!node.commit(&barrier, lister));
+}
+
+#[test]
+fn a_read_that_spans_a_write_is_noticed() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let mut reader = barrier.begin();
+    assert_eq!(get(&mut reader, "a"), None);
+    let mut writer = barrier.begin();
+    put(&mut writer, "a", "1");
+    put(&mut writer, "b", "1");
+    assert!(node.commit(&barrier, writer));
+    assert_eq!(get(&mut reader, "b").as_deref(), Some("1"));
+    assert!(!reader.is_consistent().unwrap());
+}
+
+#[test]
+fn old_records_open_after_rotation_and_new_shares_replace_old_ones() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let mut txn = barrier.begin();
+    put(&mut txn, "old", "1");
+    assert!(node.commit(&barrier, txn));
+    let change = barrier.rotate(Time::from_unix(5), &SystemEntropy).unwrap();
+    assert!(node.apply(&change));
+    barrier.touched(change.writes.iter().map(|w| w.key.as_slice()));
+    assert_eq!(barrier.keyring().active().term, 2);
+    let mut txn = barrier.begin();
+    put(&mut txn, "new", "2");
+    assert!(node.commit(&barrier, txn));
+    let (change, fresh) = barrier.reshare(Threshold::new(3, 2).unwrap(), &SystemEntropy).unwrap();
+    assert!(node.apply(&change));
+    assert!(matches!(node.sealed().unseal(&shares[0]), Err(BarrierError::WrongKey)));
+    let reopened = node.open(&fresh[1..]);
+    let mut txn = reopened.begin();
+    assert_eq!(get(&mut txn, "old").as_deref(), Some("1"));
+    assert_eq!(get(&mut txn, "new").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_watch_rises_only_for_its_folder() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let watch = barrier.watch("sys/policy/").unwrap();
+    for (key, count) in [("sys/policy/a", 1), ("sys/token/x", 1), ("sys/policy/b", 2)] {
+        let mut txn = barrier.begin();
+        put(&mut txn, key, "v");
+        assert!(node.commit(&barrier, txn));
+        assert_eq!(watch.count(), count, "{key}");
+    }
+}
+
+#[test]
+fn deep_folders_are_skipped_not_walked() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let mut txn = barrier.begin();
+    for i in 0..200 {
+        put(&mut txn, &format!("top/deep/{i}"), "v");
+        put(&mut txn, &format!("top/f{i}/x"), "v");
+    }
+    assert!(node.commit(&barrier, txn));
+    let mut txn = barrier.begin();
+    let names = txn.list("top/", &Page::default()).unwrap();
+    assert_eq!(names.len(), 201);
+    assert!(names.is_sorted());
+}
+
+#[test]
+fn names_that_no_store_could_keep_are_refused_in_words() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let deepest = format!("{}x", "a/".repeat(255));
+    let longest = "a".repeat(32 << 10);
+    let mut txn = barrier.begin();
+    put(&mut txn, &deepest, "v");
+    put(&mut txn, &longest, "v");
+    assert!(node.commit(&barrier, txn));
+    for (name, words) in
+        [(format!("a/{deepest}"), "the path has too many segments"), (format!("{longest}a"), "the path is too long")]
+    {
+        let mut txn = barrier.begin();
+        assert_eq!(txn.put(&name, SecretBytes::new(vec![1])).unwrap_err().to_string(), words);
+        assert_eq!(txn.get(&name).unwrap_err().to_string(), words);
+        assert_eq!(txn.delete(&name).unwrap_err().to_string(), words);
+        assert_eq!(txn.list(&format!("{name}/"), &Page::default()).unwrap_err().to_string(), words);
+        assert!(!txn.has_writes());
+    }
+}
