@@ -1,0 +1,195 @@
+//! A copy of the state at one instant: a view of the store, or a file that holds the same records for another node.
+//!
+//! File: `SRSNAP` · format (1 byte) · records (`u32` key length, `u32` value length, key, value; big endian) ·
+//! a record of two zero lengths · `u64` number of records · `u64` FNV-1a of everything before it. A key is never empty.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::ops::{Bound, ControlFlow};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use storage::{Snapshot, Space, StoreError};
+
+use crate::codec::corrupt;
+use crate::limits::{MAX_CHANGE_BYTES, MAX_KEY_BYTES};
+
+const MAGIC: &[u8; 6] = b"SRSNAP";
+const FORMAT: u8 = 1;
+
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// The applied state at one instant, without its position (that travels beside it).
+#[derive(Clone)]
+pub struct StateSnapshot(Source);
+
+#[derive(Clone)]
+enum Source {
+    View(Arc<dyn Snapshot>),
+    File(PathBuf),
+}
+
+impl StateSnapshot {
+    pub(crate) fn of_view(view: Arc<dyn Snapshot>) -> Self {
+        Self(Source::View(view))
+    }
+
+    /// A snapshot that was received into `path` with [`StateSnapshot::write_to`]'s bytes. It is checked when it is installed.
+    #[must_use]
+    pub fn of_file(path: PathBuf) -> Self {
+        Self(Source::File(path))
+    }
+
+    /// Writes all records in the file format, in memory that does not grow with the state.
+    pub fn write_to(&self, out: &mut dyn Write) -> Result<(), StoreError> {
+        let mut out = Sums { inner: out, sum: FNV_BASIS };
+        out.write_all(MAGIC).and_then(|()| out.write_all(&[FORMAT])).map_err(writing)?;
+        let mut count: u64 = 0;
+        let mut failed = None;
+        self.each(&mut |key, value| {
+            count += 1;
+            match write_record(&mut out, key, value) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(e) => {
+                    failed = Some(e);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if let Some(e) = failed {
+            return Err(writing(e));
+        }
+        out.write_all(&[0; 8]).and_then(|()| out.write_all(&count.to_be_bytes())).map_err(writing)?;
+        let sum = out.sum;
+        out.inner.write_all(&sum.to_be_bytes()).map_err(writing)
+    }
+
+    /// Visits the records by ascending key. A file is checked while it is read, so an error may come after some records.
+    pub(crate) fn each(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        match &self.0 {
+            Source::View(view) => view.scan(Space::State, Bound::Unbounded, Bound::Unbounded, visit),
+            Source::File(path) => read_file(path, visit),
+        }
+    }
+
+    /// The same records in a file at `path` that survives power loss.
+    pub(crate) fn spool(&self, path: &Path) -> Result<Self, StoreError> {
+        if matches!(&self.0, Source::File(from) if from == path) {
+            return Ok(self.clone());
+        }
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let mut out = BufWriter::new(File::create(&partial).map_err(writing)?);
+        self.write_to(&mut out)?;
+        let file = out.into_inner().map_err(|e| writing(e.into_error()))?;
+        file.sync_all().map_err(writing)?;
+        std::fs::rename(&partial, path).map_err(writing)?;
+        if let Some(dir) = path.parent() {
+            File::open(dir).and_then(|d| d.sync_all()).map_err(writing)?;
+        }
+        Ok(Self::of_file(path.to_owned()))
+    }
+}
+
+fn write_record(out: &mut dyn Write, key: &[u8], value: &[u8]) -> io::Result<()> {
+    for part in [key, value] {
+        let length = u32::try_from(part.len()).map_err(|_| io::Error::other("a record of more than 4 GiB"))?;
+        out.write_all(&length.to_be_bytes())?;
+    }
+    out.write_all(key)?;
+    out.write_all(value)
+}
+
+fn read_file(path: &Path, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+    let reading = |source| StoreError::Io { context: format!("reading snapshot {}", path.display()), source };
+    let broken = |detail: &str| corrupt(&format!("snapshot {}", path.display()), detail.to_owned());
+    let mut input = Sums { inner: BufReader::new(File::open(path).map_err(reading)?), sum: FNV_BASIS };
+    let head: [u8; 7] = input.array().map_err(reading)?;
+    if !head.starts_with(MAGIC) {
+        return Err(broken("it does not begin like a snapshot"));
+    }
+    match head.last() {
+        Some(&FORMAT) => {}
+        Some(&found) => {
+            return Err(broken(&format!("it has format {found}, this program knows formats up to {FORMAT}")));
+        }
+        None => return Err(broken("it is empty")),
+    }
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    let mut count: u64 = 0;
+    loop {
+        let key_bytes = u32::from_be_bytes(input.array().map_err(reading)?) as usize;
+        let value_bytes = u32::from_be_bytes(input.array().map_err(reading)?) as usize;
+        if key_bytes == 0 {
+            break;
+        }
+        if key_bytes > MAX_KEY_BYTES || value_bytes > 2 * MAX_CHANGE_BYTES {
+            return Err(broken("a record is larger than any change may be"));
+        }
+        key.resize(key_bytes, 0);
+        value.resize(value_bytes, 0);
+        input.read_exact(&mut key).and_then(|()| input.read_exact(&mut value)).map_err(reading)?;
+        count += 1;
+        if visit(&key, &value).is_break() {
+            return Ok(());
+        }
+    }
+    if u64::from_be_bytes(input.array().map_err(reading)?) != count {
+        return Err(broken("records are missing"));
+    }
+    let sum = input.sum;
+    if u64::from_be_bytes(input.array().map_err(reading)?) != sum {
+        return Err(broken("the checksum does not match"));
+    }
+    Ok(())
+}
+
+const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+/// Sums what passes through. Guards against damage, not against an adversary: the records are sealed one by one.
+struct Sums<T> {
+    inner: T,
+    sum: u64,
+}
+
+impl<T> Sums<T> {
+    fn feed(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.sum = (self.sum ^ u64::from(*b)).wrapping_mul(FNV_PRIME);
+        }
+    }
+}
+
+impl<T: Read> Sums<T> {
+    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl<T: Read> Read for Sums<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.feed(buffer.get(..n).unwrap_or_default());
+        Ok(n)
+    }
+}
+
+impl<T: Write> Write for Sums<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.feed(bytes.get(..n).unwrap_or_default());
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn writing(source: io::Error) -> StoreError {
+    StoreError::Io { context: "writing a snapshot".to_owned(), source }
+}
