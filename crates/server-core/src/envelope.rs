@@ -1,0 +1,171 @@
+//! The envelope of logical responses (contract §1.5): all nine keys, always, in Go's order. It is made here and not in
+//! `server-http` because a wrapped response is stored as this very text.
+
+use api_types::{Map, json};
+use engine::{Auth, Data, Response, TokenType};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokens::WrapInfo;
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    request_id: &'a str,
+    lease_id: &'a str,
+    renewable: bool,
+    lease_duration: u64,
+    data: Body<'a>,
+    wrap_info: Option<Wrapped<'a>>,
+    warnings: Option<&'a [String]>,
+    auth: Option<Login<'a>>,
+    mount_type: &'a str,
+    #[serde(flatten)]
+    injected: Option<&'a Map>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body<'a> {
+    Nothing(()),
+    Map(&'a Map),
+    Raw(&'a RawValue),
+}
+
+#[derive(Serialize)]
+struct Wrapped<'a> {
+    token: &'a str,
+    accessor: &'a str,
+    ttl: u64,
+    creation_time: String,
+    creation_path: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    wrapped_accessor: &'a str,
+}
+
+#[derive(Serialize)]
+struct Login<'a> {
+    client_token: &'a str,
+    accessor: &'a str,
+    policies: Vec<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    token_policies: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    identity_policies: &'a [String],
+    metadata: Option<&'a std::collections::BTreeMap<String, String>>,
+    lease_duration: u64,
+    renewable: bool,
+    entity_id: &'a str,
+    token_type: &'a str,
+    orphan: bool,
+    mfa_requirement: Option<Value>,
+    num_uses: u64,
+}
+
+fn login(auth: &Auth) -> Login<'_> {
+    let mut policies: Vec<&str> = auth.token_policies.iter().chain(&auth.identity_policies).map(String::as_str).collect();
+    policies.sort_unstable();
+    policies.dedup();
+    Login {
+        client_token: auth.client_token.expose(),
+        accessor: &auth.accessor,
+        policies,
+        token_policies: &auth.token_policies,
+        identity_policies: &auth.identity_policies,
+        metadata: (!auth.metadata.is_empty()).then_some(&auth.metadata),
+        lease_duration: auth.ttl.as_secs(),
+        renewable: auth.renewable,
+        entity_id: &auth.entity_id,
+        token_type: if auth.token_type == TokenType::Batch { "batch" } else { "service" },
+        orphan: auth.orphan,
+        mfa_requirement: None,
+        num_uses: auth.num_uses,
+    }
+}
+
+/// The response as JSON text without a final newline. With `inject`, the keys of `data` stand at the top level as well, as
+/// Vault does on its old `sys/` paths.
+#[must_use]
+pub fn render(response: &Response, request_id: &str, mount_type: &str, inject: bool) -> Vec<u8> {
+    let injected = match (&response.data, inject) {
+        (Some(data), true) => Some(injectable(data.to_map())),
+        _ => None,
+    };
+    let secret = response.secret.as_deref();
+    let envelope = Envelope {
+        request_id,
+        lease_id: secret.map_or("", |s| s.lease_id.as_str()),
+        renewable: secret.is_some_and(|s| s.renewable && !s.lease_id.is_empty()),
+        lease_duration: secret.map_or(0, |s| s.ttl.as_secs()),
+        data: match &response.data {
+            None => Body::Nothing(()),
+            Some(Data::Map(m)) => Body::Map(m),
+            Some(Data::Raw(r)) => Body::Raw(r),
+        },
+        wrap_info: None,
+        warnings: (!response.warnings.is_empty()).then_some(&response.warnings),
+        auth: response.auth.as_deref().map(login),
+        mount_type,
+        injected: injected.as_ref(),
+    };
+    encode(&envelope)
+}
+
+/// A data key that is also an envelope key would appear twice; the envelope's wins.
+fn injectable(mut data: Map) -> Map {
+    for key in ["request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth", "mount_type"] {
+        data.remove(key);
+    }
+    data
+}
+
+/// The reply that stands in for a wrapped response: everything but `wrap_info` is empty.
+#[must_use]
+pub fn render_wrapped(wrap: &WrapInfo) -> Vec<u8> {
+    encode(&Envelope {
+        request_id: "",
+        lease_id: "",
+        renewable: false,
+        lease_duration: 0,
+        data: Body::Nothing(()),
+        wrap_info: Some(Wrapped {
+            token: wrap.token.expose(),
+            accessor: &wrap.accessor,
+            ttl: wrap.ttl.as_secs(),
+            creation_time: wrap.creation_time.rfc3339(),
+            creation_path: &wrap.creation_path,
+            wrapped_accessor: &wrap.wrapped_accessor,
+        }),
+        warnings: None,
+        auth: None,
+        mount_type: "",
+        injected: None,
+    })
+}
+
+fn encode(envelope: &Envelope<'_>) -> Vec<u8> {
+    // Maps with text keys, texts and numbers always encode.
+    json::to_vec(envelope).unwrap_or_else(|_| b"{\"errors\":[\"internal error\"]}".to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn all_nine_keys_in_order_even_when_empty() {
+        let text = String::from_utf8(render(&Response::default(), "id", "kv", false)).unwrap();
+        assert_eq!(
+            text,
+            r#"{"request_id":"id","lease_id":"","renewable":false,"lease_duration":0,"data":null,"wrap_info":null,"warnings":null,"auth":null,"mount_type":"kv"}"#
+        );
+    }
+
+    #[test]
+    fn old_sys_paths_show_data_twice() {
+        let text = render(&Response::json(json!({"keys": ["a"], "data": 1})), "id", "system", true);
+        let value: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["keys"], json!(["a"]));
+        assert_eq!(value["data"], json!({"keys": ["a"], "data": 1}));
+    }
+}

@@ -1,0 +1,36 @@
+//! The one pipeline every request goes through, the mount table, the life of the seal, and `sys/`.
+//!
+//! ```text
+//! Request → policy: Grant → audit: Permit → engine: Response → one Raft entry → audit: Logged<Answer> → server-http
+//! ```
+//!
+//! Deliberately absent: bytes and status codes (`server-http`), which engines and which disk there are (`strongroom` registers
+//! and opens them), consensus (`replication`).
+
+mod answer;
+mod config;
+mod core;
+mod decide;
+mod envelope;
+mod expiry;
+mod finish;
+mod in_flight;
+mod mounts;
+mod pipeline;
+mod policies;
+mod records;
+mod retire;
+mod seal;
+mod series;
+mod settings;
+mod sys;
+mod upgrades;
+
+pub use answer::{Answer, Failure, FailureKind};
+pub use config::{CoreConfig, Factory, LogControl, MetricsText, Registry, Upgrade};
+pub use core::{Core, OpenCore};
+pub use envelope::{render, render_wrapped};
+pub use mounts::{MountConfig, MountEntry, Mounted, Router, Table};
+pub use seal::{Health, InitOutcome, InitRequest, Leader, NodeState, SealError, SealStatus};
+pub use settings::Cors;
+pub use sys::injects;
