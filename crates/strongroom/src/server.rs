@@ -1,0 +1,337 @@
+//! `strongroom server`: reads the configuration, opens the store, serves, and ends in order.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secret::{SystemClock, SystemEntropy};
+use server_core::{Core, CoreConfig};
+use server_http::{Listener, Service, ServiceConfig, TlsState};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{Config, ListenerConfig, StorageConfig};
+use crate::{dev, engines, store, telemetry};
+
+/// When this program was built; set by the release build.
+const BUILD_DATE: &str = match option_env!("STRONGROOM_BUILD_DATE") {
+    Some(date) => date,
+    None => "2026-11-24T00:00:00Z",
+};
+
+/// What the command line says.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Flags {
+    /// `-config`, repeatable.
+    pub config: Vec<PathBuf>,
+    /// `-log-level`.
+    pub log_level: Option<String>,
+    /// `-log-format`.
+    pub log_format: Option<String>,
+    /// `-dev` and what belongs to it.
+    pub dev: Option<dev::DevFlags>,
+}
+
+const USAGE: &str = "Usage: strongroom server [options]
+
+  Starts a server, from configuration files or in development mode:
+
+      $ strongroom server -config=/etc/strongroom/config.hcl
+      $ strongroom server -dev
+
+Options:
+
+  -config=<path>            A configuration file (HCL or JSON), or a directory of them. Repeatable.
+  -log-level=<level>        trace, debug, info, warn or error.
+  -log-format=<format>      standard or json.
+  -dev                      Development mode: in memory, unsealed, on loopback.
+  -dev-root-token-id=<id>   The root token of development mode.
+  -dev-listen-address=<a>   The address of development mode; 127.0.0.1:8200.
+  -dev-no-store-token       Do not write the root token to ~/.vault-token.
+  -dev-kv-v1                Mount KV version 1 at secret/ instead of version 2.
+  -dev-no-kv                Mount nothing at secret/.
+";
+
+impl Flags {
+    /// Reads Go-style flags: `-name=value`, `-name value` or `--name`.
+    pub fn parse(words: &[String]) -> Result<Self, String> {
+        let mut flags = Self::default();
+        let mut is_dev = false;
+        let mut dev = dev::DevFlags::from_environment();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let Some(bare) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
+                return Err(format!("Command arguments are not accepted: {word}"));
+            };
+            let (name, mut value) = match bare.split_once('=') {
+                Some((n, v)) => (n, Some(v.to_owned())),
+                None => (bare, None),
+            };
+            let mut text =
+                || value.take().or_else(|| words.next().cloned()).ok_or_else(|| format!("flag needs an argument: -{name}"));
+            match name {
+                "config" => flags.config.push(PathBuf::from(text()?)),
+                "log-level" => flags.log_level = Some(text()?),
+                "log-format" => flags.log_format = Some(text()?),
+                "dev-root-token-id" => dev.root_token = text()?,
+                "dev-listen-address" => dev.address = text()?,
+                "dev" => is_dev = on(value.as_deref())?,
+                "dev-no-store-token" => dev.no_store_token = on(value.as_deref())?,
+                "dev-kv-v1" => dev.kv_v1 = on(value.as_deref())?,
+                "dev-no-kv" => dev.no_kv = on(value.as_deref())?,
+                "h" | "help" => return Err(USAGE.to_owned()),
+                other => return Err(format!("flag provided but not defined: -{other}")),
+            }
+        }
+        flags.dev = is_dev.then_some(dev);
+        if flags.dev.is_none() && flags.config.is_empty() {
+            return Err("Must specify at least one config path using -config".into());
+        }
+        Ok(flags)
+    }
+}
+
+fn on(value: Option<&str>) -> Result<bool, String> {
+    match value {
+        None => Ok(true),
+        Some(v) => v.parse().map_err(|_| format!("invalid boolean value {v:?}")),
+    }
+}
+
+fn say(text: &str) {
+    let mut err = std::io::stderr().lock();
+    // Nobody reads a closed pipe.
+    let _ = writeln!(err, "{text}");
+}
+
+/// Runs the command; the exit code is 0, or 1 when the server could not start.
+pub fn run(words: &[String]) -> i32 {
+    let flags = match Flags::parse(words) {
+        Ok(flags) => flags,
+        Err(text) => {
+            say(&text);
+            return i32::from(text != USAGE);
+        }
+    };
+    // Both the listeners and the outgoing clients use this provider; a second installation is the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            say(&format!("Error starting the runtime: {e}"));
+            return 1;
+        }
+    };
+    match runtime.block_on(serve(flags)) {
+        Ok(()) => 0,
+        Err(text) => {
+            say(&text);
+            1
+        }
+    }
+}
+
+/// Each connection and each table of the store is an open file. The soft limit is often 1024 for the sake of old programs that use
+/// `select`; this one may have what the hard limit gives it.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(error = %e, limit = ?current, "the limit on open files could not be raised");
+    }
+}
+
+async fn serve(flags: Flags) -> Result<(), String> {
+    let mut config = match &flags.dev {
+        Some(dev) => dev.config(),
+        None => Config::load(&flags.config).map_err(|e| format!("Error loading configuration: {e}"))?,
+    };
+    config.log_level = flags.log_level.clone().unwrap_or(config.log_level);
+    config.log_format = flags.log_format.clone().unwrap_or(config.log_format);
+    telemetry::start(&config.log_level, &config.log_format);
+    raise_file_limit();
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (api_addr, cluster_addr) = addresses(&config);
+    let bare_cluster = cluster_addr.split_once("://").map_or(cluster_addr.as_str(), |(_, rest)| rest).to_owned();
+    let (opened, settings) =
+        store::open(&config.storage, &bare_cluster, &api_addr).map_err(|e| format!("Error initializing storage: {e}"))?;
+    let core_config = core_config(&config, api_addr.clone(), cluster_addr.clone());
+    let core = Core::start(opened, settings, core_config, engines::registry(), Arc::new(SystemClock), Arc::new(SystemEntropy))
+        .await
+        .map_err(|e| format!("Error initializing core: {e}"))?;
+    let (stop, stopped) = watch::channel(false);
+    let mut listeners = Vec::new();
+    let mut tls_states = Vec::new();
+    for listener in &config.listeners {
+        let (bound, tls) = bind(listener, &core).await?;
+        tls_states.extend(tls);
+        listeners.push(tokio::spawn(bound.run(stopped.clone())));
+    }
+    let _pid = write_pid(&config)?;
+    announce(&config, &api_addr, &cluster_addr);
+    if let Some(dev) = &flags.dev {
+        dev.prepare(&core).await?;
+    }
+    wait_for_the_end(&flags, &tls_states, &core).await?;
+    tracing::info!("stopping");
+    let _ = stop.send(true);
+    for listener in listeners {
+        let _ = listener.await;
+    }
+    core.shutdown().await;
+    Ok(())
+}
+
+fn core_config(config: &Config, api_addr: String, cluster_addr: String) -> CoreConfig {
+    let is_raft = matches!(config.storage, StorageConfig::Raft { .. });
+    CoreConfig {
+        api_addr,
+        cluster_addr,
+        cluster_name: config.cluster_name.clone(),
+        default_lease_ttl: config.default_lease_ttl,
+        max_lease_ttl: config.max_lease_ttl,
+        build_date: BUILD_DATE.into(),
+        storage_type: if is_raft { "raft" } else { "inmem" }.into(),
+        ha_enabled: is_raft,
+        raw_storage_endpoint: config.raw_storage_endpoint,
+        ui: config.ui,
+        allow_audit_log_prefixing: config.allow_audit_log_prefixing,
+        plugin_directory: config.plugin_directory.clone(),
+        introspection_endpoint: config.introspection_endpoint,
+        sanitized: config.sanitized(),
+        request_timeout: config.max_request_duration,
+        metrics: if config.prometheus { telemetry::metrics() } else { None },
+        ..CoreConfig::default()
+    }
+}
+
+/// `api_addr` and `cluster_addr`, made up from the first listener where they are not configured.
+fn addresses(config: &Config) -> (String, String) {
+    let first = config.listeners.first();
+    let scheme = if first.is_some_and(|l| l.tls.is_some()) { "https" } else { "http" };
+    let listen = first.map_or("127.0.0.1:8200", |l| l.address.as_str());
+    let (host, port) = listen.rsplit_once(':').unwrap_or((listen, "8200"));
+    let reachable = if matches!(host, "0.0.0.0" | "[::]" | "") { "127.0.0.1" } else { host };
+    let api = if config.api_addr.is_empty() { format!("{scheme}://{reachable}:{port}") } else { config.api_addr.clone() };
+    let next = port.parse::<u16>().unwrap_or(8200).saturating_add(1);
+    let cluster = match (config.cluster_addr.as_str(), first.map(|l| l.cluster_address.as_str())) {
+        ("", Some("") | None) => format!("https://{reachable}:{next}"),
+        ("", Some(address)) => format!("https://{address}"),
+        (configured, _) => configured.to_owned(),
+    };
+    (api, cluster)
+}
+
+async fn bind(config: &ListenerConfig, core: &Arc<Core>) -> Result<(Listener, Option<Arc<TlsState>>), String> {
+    let tls = match &config.tls {
+        None => None,
+        Some(settings) => {
+            Some(Arc::new(TlsState::load(settings.clone()).map_err(|e| format!("Error initializing listener: {e}"))?))
+        }
+    };
+    let service_config = ServiceConfig { limits: config.limits, unauthenticated_metrics: config.telemetry.unauthenticated };
+    let service = Arc::new(Service::new(Arc::clone(core), service_config));
+    let listener = Listener::bind(&config.address, tls.clone(), service).await.map_err(|e| format!("Error initializing {e}"))?;
+    Ok((listener, tls))
+}
+
+/// The pid file, removed at the end.
+struct PidFile(PathBuf);
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn write_pid(config: &Config) -> Result<Option<PidFile>, String> {
+    let Some(path) = &config.pid_file else { return Ok(None) };
+    std::fs::write(path, format!("{}\n", std::process::id()))
+        .map_err(|e| format!("Error storing PID in {}: {e}", path.display()))?;
+    Ok(Some(PidFile(path.clone())))
+}
+
+fn announce(config: &Config, api_addr: &str, cluster_addr: &str) {
+    let mut text = String::from("==> Vault server configuration:\n\n");
+    let storage = match &config.storage {
+        StorageConfig::Raft { .. } => "raft (HA available)",
+        StorageConfig::Memory => "inmem",
+    };
+    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:>26}: {value}\n"));
+    line("Api Address", api_addr);
+    line("Cluster Address", cluster_addr);
+    for (i, l) in config.listeners.iter().enumerate() {
+        let tls = if l.tls.is_some() { "enabled" } else { "disabled" };
+        line(&format!("Listener {}", i + 1), &format!("tcp (addr: \"{}\", tls: \"{tls}\")", l.address));
+    }
+    line("Log Level", if config.log_level.is_empty() { "info" } else { &config.log_level });
+    line("Mlock", "supported: true, enabled: false");
+    line("Storage", storage);
+    line("Version", &format!("Strongroom v{}, Vault API v{}", env!("CARGO_PKG_VERSION"), api_types::API_VERSION));
+    text.push_str("\n==> Vault server started! Log data will stream in below:\n\n");
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Waits for SIGTERM or SIGINT. SIGHUP reloads TLS files, the log level and audit files.
+async fn wait_for_the_end(flags: &Flags, tls: &[Arc<TlsState>], core: &Core) -> Result<(), String> {
+    let handler = |kind| signal(kind).map_err(|e| format!("Error setting up signals: {e}"));
+    let mut terminate = handler(SignalKind::terminate())?;
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut hangup = handler(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(flags, tls, core),
+        }
+    }
+}
+
+fn reload(flags: &Flags, tls: &[Arc<TlsState>], core: &Core) {
+    tracing::info!("reloading");
+    for state in tls {
+        if let Err(e) = state.reload() {
+            tracing::error!(error = %e, "TLS files could not be reloaded; the old certificate stays in use");
+        }
+    }
+    core.audit().reopen();
+    if flags.dev.is_some() {
+        return;
+    }
+    match Config::load(&flags.config) {
+        Ok(config) => telemetry::set_level(flags.log_level.as_deref().unwrap_or(&config.log_level)),
+        Err(e) => tracing::error!(error = %e, "the configuration could not be reloaded; the old one stays in force"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Flags, String> {
+        Flags::parse(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn flags_are_gos() {
+        let f = parse(&["-config=a.hcl", "--config", "b", "-log-level", "debug"]).unwrap();
+        assert_eq!(f.config, [PathBuf::from("a.hcl"), PathBuf::from("b")]);
+        assert_eq!(f.log_level.as_deref(), Some("debug"));
+        let f = parse(&["-dev", "-dev-root-token-id=root"]).unwrap();
+        assert_eq!(f.dev.unwrap().root_token, "root");
+        assert!(parse(&["-dev=false", "-config=x"]).unwrap().dev.is_none());
+    }
+
+    #[test]
+    fn wrong_flags_are_named() {
+        assert_eq!(parse(&["-bogus"]).unwrap_err(), "flag provided but not defined: -bogus");
+        assert_eq!(parse(&["-config"]).unwrap_err(), "flag needs an argument: -config");
+        assert_eq!(parse(&[]).unwrap_err(), "Must specify at least one config path using -config");
+        assert_eq!(parse(&["file"]).unwrap_err(), "Command arguments are not accepted: file");
+    }
+}
