@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use api_types::{Operation, multi_error};
 use barrier::Txn;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use engine::token_params::cidrs_allow;
 use engine::{Call, Caller, EngineError, Fields, TokenType};
 use policy::{Acl, Ask, Denial, DenialReason, Grant};
 use quick_cache::sync::Cache;
-use sha2::{Digest, Sha256};
 use storage::View;
 use tokens::{Found, TokenEntry};
 
@@ -45,18 +42,6 @@ pub(crate) struct Callers(Cache<String, Worked>);
 impl Callers {
     pub(crate) fn new() -> Self {
         Self(Cache::new(CALLERS_COUNT))
-    }
-}
-
-impl Known {
-    /// Vault's client id: the entity, or a digest of the policies for tokens without one.
-    pub(crate) fn client_id(&self) -> String {
-        if !self.caller.entity_id.is_empty() {
-            return self.caller.entity_id.clone();
-        }
-        let mut text = self.caller.policies.join(".");
-        text.push_str(".root");
-        BASE64_STANDARD.encode(Sha256::digest(text.as_bytes()))
     }
 }
 

@@ -70,7 +70,7 @@ impl Asked<'_> {
         facts.client_token = request.token.clone();
         if let Some(known) = self.known {
             facts.client_token_accessor = known.caller.accessor.clone();
-            facts.client_id = known.client_id();
+            facts.client_id = known.caller.client_id();
         }
         facts.data = (!request.data.is_empty()).then(|| request.data.clone());
         facts.remote_address = request.connection.remote_addr.map(|a| a.to_string()).unwrap_or_default();
