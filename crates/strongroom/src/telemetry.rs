@@ -12,12 +12,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 type Handle = reload::Handle<Targets, tracing_subscriber::Registry>;
 
-/// Libraries that tell of their inner life at `info`; an operator who wants that asks for `debug`.
+/// Libraries that tell of their inner life at `info`; an operator who wants that asks for `debug`. They never get further: what
+/// an HTTP library traces is headers, and a header is where a token travels.
 const TALKATIVE: &[&str] =
     &["fjall", "lsm_tree", "openraft", "sled", "hyper", "h2", "rustls", "reqwest", "hickory_proto", "hickory_resolver"];
 
 fn filter(level: LevelFilter) -> Targets {
-    let libraries = if level >= LevelFilter::DEBUG { level } else { LevelFilter::ERROR };
+    let libraries = if level >= LevelFilter::DEBUG { LevelFilter::INFO } else { LevelFilter::ERROR };
     TALKATIVE.iter().fold(Targets::new().with_default(level), |targets, name| targets.with_target(*name, libraries))
 }
 
