@@ -23,30 +23,8 @@ pub(crate) const LOCAL_CA_REUSE: Duration = Duration::from_secs(3600);
 /// Larger than any CA bundle or token; guards against a path that names something else.
 pub(crate) const LOCAL_FILE_MAX_BYTES: u64 = 1024 * 1024;
 
-/// Requests to API servers at once, all mounts together. Below the 100 streams that an API server allows on one HTTP/2
-/// connection, and far above what logins need: one review takes a few milliseconds.
-pub(crate) const REQUESTS_IN_FLIGHT_MAX: usize = 64;
-
-/// How long a login waits for its turn before it gives up; together with the next two the client gets an answer in 15 s.
-pub(crate) const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// A healthy API server is one hop away.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The whole exchange with the API server, connect included.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Idle connections are kept for the next burst of logins, but not past what load balancers usually allow.
-pub(crate) const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(60);
-
 /// A TokenReview is 2 KiB; a service account or namespace with managed fields and annotations stays below etcd's 1.5 MiB.
 pub(crate) const ANSWER_MAX_BYTES: usize = 2 * 1024 * 1024;
-
-/// Distinct CA bundles whose clients are kept; more mounts than this share by taking turns.
-pub(crate) const CLIENTS_MAX: usize = 64;
-
-/// The system's roots change with package updates; a client that trusts them is built again after this time.
-pub(crate) const SYSTEM_ROOTS_REUSE: Duration = Duration::from_secs(3600);
 
 /// Warnings about failed reviews in one window; more are counted, not written.
 pub(crate) const WARNINGS_PER_WINDOW_MAX: u32 = 20;

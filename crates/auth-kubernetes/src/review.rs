@@ -2,9 +2,9 @@
 //! (contract §1.6). Pure; [`Reviewer`] is the seam to the network.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use engine::BoxFuture;
+pub use outbound::{Answer, NoAnswer, Trust};
 use secret::{SecretString, Time};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -28,15 +28,6 @@ pub struct Target {
     pub trust: Trust,
 }
 
-/// Roots of a TLS connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// These PEM certificates and no others.
-    Pem(Arc<str>),
-    /// The system's roots, or those built in where the system has none.
-    System,
-}
-
 /// One question to an API server. No `Debug`: it may hold the client's token.
 pub enum Question {
     /// Is this token good, for one of these audiences? No audiences means the server's own.
@@ -56,20 +47,6 @@ pub enum Question {
         name: String,
     },
 }
-
-/// What came back: status and body, whatever they are.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Body, bounded by the reviewer.
-    pub body: Vec<u8>,
-}
-
-/// No answer came. The text is for the log; it holds neither the token nor the bearer.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct NoAnswer(pub String);
 
 /// Carries questions to an API server. The network is behind it; tests put a table there.
 pub trait Reviewer: Send + Sync + 'static {

@@ -24,7 +24,7 @@ async fn a_configuration_is_replaced_as_a_whole_and_never_shows_the_reviewer() {
     let shown = Value::Object(s.harness.data(Read, "config", json!({})).await.unwrap());
     assert_eq!(
         shown,
-        json!({"kubernetes_host": "https://api", "kubernetes_ca_cert": ca, "pem_keys": [ca], "issuer": "https://x",
+        json!({"kubernetes_host": "https://api", "kubernetes_ca_cert": ca, "pem_keys": [ca.trim()], "issuer": "https://x",
                "disable_iss_validation": false, "disable_local_ca_jwt": false, "token_reviewer_jwt_set": true,
                "use_annotations_as_alias_metadata": true})
     );

@@ -119,9 +119,9 @@ async fn long_silent_and_absent_answers_fail_without_the_token_in_the_reason() {
     for (host, reason) in [
         (format!("http://127.0.0.1:{}", silent.port), "timed out"),
         (format!("http://127.0.0.1:{gone}"), "refused"),
-        ("127.0.0.1:6443".to_owned(), "builder error"),
+        ("127.0.0.1:6443".to_owned(), "no URL"),
         ("ftp://127.0.0.1".to_owned(), "scheme"),
-        (String::new(), "builder error"),
+        (String::new(), "no URL"),
     ] {
         let e = ask(&reviewer, host.clone(), Trust::System, &review()).await.unwrap_err().to_string();
         assert!(e.contains(reason), "{host}: {e}");
