@@ -9,8 +9,13 @@ use serde_json::ser::{CompactFormatter, Formatter};
 /// Serialises `value` in Go's form, without a trailing newline.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut out = Vec::with_capacity(512);
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, GoFormatter(CompactFormatter)))?;
+    to_writer(&mut out, value)?;
     Ok(out)
+}
+
+/// Serialises `value` in Go's form behind what is in `out`, for callers who know how long it will be.
+pub fn to_writer<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), serde_json::Error> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(out, GoFormatter(CompactFormatter)))
 }
 
 /// Serialises `value` in Go's form as text.

@@ -20,6 +20,8 @@ pub enum Operation {
     Delete,
     /// LIST, or GET with `list=true`.
     List,
+    /// SCAN, or GET with `scan=true`: a list of a folder and of all folders below it (OpenBao's).
+    Scan,
     /// `?help=1`.
     Help,
     /// HEAD.
@@ -41,11 +43,18 @@ impl Operation {
             Self::Patch => "patch",
             Self::Delete => "delete",
             Self::List => "list",
+            Self::Scan => "scan",
             Self::Help => "help",
             Self::Header => "header",
             Self::Renew => "renew",
             Self::Revoke => "revoke",
         }
+    }
+
+    /// Whether it asks for names in a folder.
+    #[must_use]
+    pub fn is_listing(self) -> bool {
+        matches!(self, Self::List | Self::Scan)
     }
 
     /// Whether the request carries a body that describes a change.

@@ -69,6 +69,13 @@ impl SealedName {
         })
     }
 
+    /// The name of the child of this folder that `full` is, or stands below: a prefix of `full`, read by its length alone.
+    #[must_use]
+    pub fn child_in<'k>(&self, full: &'k [u8]) -> Option<&'k [u8]> {
+        let length = full.strip_prefix(self.0.as_slice())?.first_chunk::<LENGTH_BYTES>()?;
+        full.get(..self.0.len() + LENGTH_BYTES + usize::from(u16::from_be_bytes(*length)))
+    }
+
     /// The first name behind everything below this folder, for skipping over it in a scan.
     #[must_use]
     pub fn after_subtree(&self) -> Vec<u8> {

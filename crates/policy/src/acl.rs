@@ -11,7 +11,7 @@ use api_types::{Map, Operation};
 use serde_json::{Value, json};
 
 use crate::capability::Capabilities;
-use crate::document::{Policy, RulePath};
+use crate::document::Policy;
 use crate::grant::{Denial, DenialReason, Grant, GrantKind, Source};
 use crate::params::{Conditions, ValueLists};
 use crate::pattern::{Pattern, Wild};
@@ -76,11 +76,7 @@ impl Acl {
         let mut drafts: BTreeMap<Box<str>, Draft> = BTreeMap::new();
         for policy in policies {
             for rule in policy.rules() {
-                let pattern = match &rule.path {
-                    RulePath::Fixed(pattern) => Some(pattern.clone()),
-                    RulePath::Templated(template) => identity.and_then(|i| template.render(i)),
-                };
-                let Some(pattern) = pattern else { continue };
+                let Some(pattern) = rule.path.pattern(identity) else { continue };
                 let draft = drafts.entry(pattern.text().into()).or_insert_with(|| Draft::new(pattern));
                 draft.add(policy.shared_name(), rule.capabilities, &rule.conditions);
             }
@@ -108,7 +104,7 @@ impl Acl {
         if ask.operation == Operation::Help {
             return Ok(Grant::by_nobody(GrantKind::Rule));
         }
-        let list = ask.operation == Operation::List;
+        let list = ask.operation.is_listing();
         let Some((pattern, rule)) = self.lookup(ask.path, list) else {
             return Err(Denial { reason: DenialReason::NoRule, pattern: None });
         };
@@ -183,6 +179,11 @@ impl Acl {
             Some(hit) if !full.is_some_and(|(_, rule)| rule.capabilities.is_deny()) => Some(hit),
             _ => full,
         }
+    }
+
+    /// What decides about a path, for explanations: the pattern, its capabilities and its conditions.
+    pub(crate) fn found(&self, path: &str, list: bool) -> Option<(&str, Capabilities, Option<&Conditions>)> {
+        self.lookup(path, list).map(|(text, rule)| (text, rule.capabilities, rule.conditions.as_deref()))
     }
 
     fn exact(&self, path: &str) -> Option<Hit<'_>> {

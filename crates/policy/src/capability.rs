@@ -18,6 +18,8 @@ impl Capabilities {
     pub(crate) const SUDO: Self = Self(1 << 7);
     pub(crate) const SUBSCRIBE: Self = Self(1 << 8);
     pub(crate) const RECOVER: Self = Self(1 << 9);
+    /// OpenBao's: a listing of a folder with all below it.
+    pub(crate) const SCAN: Self = Self(1 << 10);
 
     /// One capability by its name in policy text.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -45,12 +47,23 @@ impl Capabilities {
             Operation::Patch => Some(Self::PATCH),
             Operation::Delete => Some(Self::DELETE),
             Operation::List => Some(Self::LIST),
+            Operation::Scan => Some(Self::SCAN),
             Operation::Help | Operation::Header => None,
         }
     }
 
     pub(crate) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What is in both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is here and not in `other`.
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     pub(crate) fn any_of(self, other: Self) -> bool {
@@ -70,7 +83,7 @@ impl Capabilities {
     }
 }
 
-const SORTED: [(&str, Capabilities); 10] = [
+const SORTED: [(&str, Capabilities); 11] = [
     ("create", Capabilities::CREATE),
     ("delete", Capabilities::DELETE),
     ("deny", Capabilities::DENY),
@@ -78,6 +91,7 @@ const SORTED: [(&str, Capabilities); 10] = [
     ("patch", Capabilities::PATCH),
     ("read", Capabilities::READ),
     ("recover", Capabilities::RECOVER),
+    ("scan", Capabilities::SCAN),
     ("subscribe", Capabilities::SUBSCRIBE),
     ("sudo", Capabilities::SUDO),
     ("update", Capabilities::UPDATE),

@@ -9,11 +9,11 @@ use serde_json::Value;
 use crate::capability::Capabilities;
 use crate::params::{Conditions, ValueLists, merge_lists};
 use crate::pattern::Pattern;
-use crate::template::Template;
+use crate::template::{Identity, Template};
 
 /// Keys that may stand in a `path` block. The last ones belong to features of Vault Enterprise: they are accepted, as Vault's
 /// free edition does, and say nothing here.
-const PATH_KEYS: [&str; 11] = [
+pub(crate) const PATH_KEYS: [&str; 11] = [
     "capabilities",
     "policy",
     "allowed_parameters",
@@ -39,6 +39,10 @@ pub struct Policy {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rule {
     pub(crate) path: RulePath,
+    /// The path as it stands in the text, for people.
+    pub(crate) written: Box<str>,
+    /// The line of the text that the stanza starts in.
+    pub(crate) line: usize,
     pub(crate) capabilities: Capabilities,
     pub(crate) conditions: Conditions,
 }
@@ -178,11 +182,20 @@ impl Rule {
         if !conditions.max_wrap_ttl.is_zero() && conditions.max_wrap_ttl < conditions.min_wrap_ttl {
             return Err(PolicyError::WrappingOrder { path: path.to_owned() });
         }
-        Ok(Self { path: RulePath::read(path)?, capabilities, conditions })
+        let line = block.labels.first().map_or(block.position.line, |k| k.position.line);
+        Ok(Self { path: RulePath::read(path)?, written: path.into(), line, capabilities, conditions })
     }
 }
 
 impl RulePath {
+    /// The pattern for a caller; `None` if a template cannot be filled (safely).
+    pub(crate) fn pattern(&self, identity: Option<&Identity>) -> Option<Pattern> {
+        match self {
+            Self::Fixed(pattern) => Some(pattern.clone()),
+            Self::Templated(template) => identity.and_then(|i| template.render(i)),
+        }
+    }
+
     fn read(path: &str) -> Result<Self, PolicyError> {
         if path.contains("+*") {
             return Err(PolicyError::Wildcards { path: path.to_owned() });

@@ -44,6 +44,12 @@ impl Grant {
         Self { kind, sudo: false, sources: None, needed: Capabilities::NONE }
     }
 
+    /// The same grant for somebody who asks about himself: what `sudo` opens stays closed.
+    #[must_use]
+    pub fn without_sudo(self) -> Self {
+        Self { sudo: false, ..self }
+    }
+
     /// Why.
     #[must_use]
     pub fn kind(&self) -> GrantKind {

@@ -44,6 +44,8 @@ const OPEN: &[(&str, &str)] = &[
     ("identity", "oidc/.well-known/*"),
     ("identity", "oidc/provider/+/.well-known/*"),
     ("identity", "oidc/provider/+/token"),
+    // Carries an access token of the provider, which the path checks itself; it is no token of the token store.
+    ("identity", "oidc/provider/+/userinfo"),
     ("approle", "login"),
     ("cert", "login"),
     ("jwt", "login"),
@@ -123,7 +125,7 @@ const SUDO: &[(&str, &str)] = &[
 #[must_use]
 pub fn open(mount_type: &str, path: &str, operation: Operation) -> Option<Grant> {
     let from_client = match operation {
-        Operation::Renew | Operation::Revoke => false,
+        Operation::Renew | Operation::Revoke | Operation::Scan => false,
         Operation::Header => mount_type == "system" && path == "health",
         _ => true,
     };

@@ -21,6 +21,42 @@ pub(crate) struct Wild {
     prefix: bool,
 }
 
+/// Why one pattern goes before another (contract §4.2), strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precedence {
+    /// It has no wildcard.
+    Exact,
+    /// A list is looked up without its closing slash first.
+    BareListFirst,
+    /// A deny on a list's path with its slash is never skipped.
+    DenyOnList,
+    /// Its first wildcard comes later.
+    LaterWildcard,
+    /// It does not end in `*`.
+    NoClosingStar,
+    /// It has fewer `+` segments.
+    FewerPlus,
+    /// It is longer.
+    Longer,
+    /// It comes later in the alphabet.
+    Alphabet,
+}
+
+impl std::fmt::Display for Precedence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Exact => "an exact path goes before every pattern",
+            Self::BareListFirst => "a list is looked up without its closing slash first",
+            Self::DenyOnList => "a deny on the list's path with its slash is never skipped",
+            Self::LaterWildcard => "its first wildcard comes later",
+            Self::NoClosingStar => "it does not end in \"*\"",
+            Self::FewerPlus => "it has fewer \"+\" segments",
+            Self::Longer => "it is longer",
+            Self::Alphabet => "it comes later in the alphabet",
+        })
+    }
+}
+
 impl Pattern {
     /// Reads a pattern. `+` is a wildcard only as a whole segment, `*` only at the very end.
     pub(crate) fn new(text: &str) -> Self {
@@ -40,6 +76,14 @@ impl Pattern {
         match self {
             Self::Exact(text) => text,
             Self::Wild(wild) => &wild.text,
+        }
+    }
+
+    /// Whether it matches a path.
+    pub(crate) fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(text) => &**text == path,
+            Self::Wild(wild) => wild.matches(path),
         }
     }
 
@@ -122,6 +166,41 @@ impl Wild {
 
     fn pluses(&self) -> usize {
         self.tail.iter().filter(|s| &***s == "+").count()
+    }
+
+    /// Why it wins over `other`, a pattern of lower [`Wild::priority`]; the first point in which they differ.
+    pub(crate) fn precedence(&self, other: &Self) -> Precedence {
+        if self.head != other.head {
+            Precedence::LaterWildcard
+        } else if self.prefix != other.prefix {
+            Precedence::NoClosingStar
+        } else if self.pluses() != other.pluses() {
+            Precedence::FewerPlus
+        } else if self.text.len() != other.text.len() {
+            Precedence::Longer
+        } else {
+            Precedence::Alphabet
+        }
+    }
+
+    /// Whether everything that `other` matches is matched by this one too.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let parts = |w: &Self| -> Vec<String> {
+            let text = if w.prefix { w.text.strip_suffix('*').unwrap_or(&w.text) } else { &w.text };
+            text.split('/').map(str::to_owned).collect()
+        };
+        let (mine, theirs) = (parts(self), parts(other));
+        let one = |mine: &str, theirs: &str| mine == "+" || mine == theirs;
+        if !self.prefix {
+            return !other.prefix && mine.len() == theirs.len() && mine.iter().zip(&theirs).all(|(m, t)| one(m, t));
+        }
+        let Some((last, before)) = mine.split_last() else { return false };
+        let Some((given, rest)) = theirs.split_at_checked(before.len()) else { return false };
+        let Some(at) = rest.first() else { return false };
+        // The last part of a pattern that ends in `*` is only a beginning; a `+` before it would have to be whole.
+        let whole = given.iter().zip(before).all(|(t, m)| one(m, t));
+        let starts = if at == "+" { last.is_empty() } else { at.starts_with(last.as_str()) };
+        whole && starts
     }
 
     /// Greatest wins: later first wildcard, no closing `*`, fewer `+`, longer, lexicographically greater.

@@ -35,7 +35,7 @@ fn refuses_with_vaults_words() {
     for (text, want) in [
         ("path \"x\" { capabilities = [\"y\"] }", "failed to parse policy: path \"x\": invalid capability \"y\""),
         ("path \"x\" { capabilities = [\"Read\"] }", "failed to parse policy: path \"x\": invalid capability \"Read\""),
-        ("path \"x\" { capabilities = [\"scan\"] }", "failed to parse policy: path \"x\": invalid capability \"scan\""),
+        ("path \"x\" { capabilities = [\"scans\"] }", "failed to parse policy: path \"x\": invalid capability \"scans\""),
         ("path \"x\" { policy = \"y\" }", "failed to parse policy: path \"x\": invalid policy \"y\""),
         ("path \"x/+*\" {}", "failed to parse policy: path \"x/+*\": invalid use of wildcards ('+*' is forbidden)"),
         (

@@ -45,6 +45,7 @@ identity oidc/+/.well-known/*
 identity oidc/.well-known/*
 identity oidc/provider/+/.well-known/*
 identity oidc/provider/+/token
+identity oidc/provider/+/userinfo
 approle login
 cert login
 jwt login
