@@ -4,21 +4,25 @@
 //! enabled at least one must take it, with none enabled nothing waits. Times come from the records; only the test entry of a new
 //! device and the wait for devices look at a clock, because both belong to the edge.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::{Map, Operation};
-use parking_lot::RwLock;
+use arc_swap::ArcSwap;
 use policy::{Denial, DenialReason, Grant};
 use secret::{Clock, SecretString, SystemClock};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::config::{Limits, Plan, resolved};
+use crate::config::{Limits, Plan};
 use crate::device::{Ack, Device};
-use crate::line::Scribe;
+use crate::guard::{Guarded, resolved};
+use crate::line::Refusal;
+use crate::permit::Heads;
 use crate::record::{PolicyResults, RequestFacts, RequestRecord, ResponseFacts, ResponseRecord};
 use crate::sink::Target;
 use crate::{DeviceConfig, DeviceStatus, EnableError, Logged, Permit, SealedReply};
@@ -30,17 +34,25 @@ const TIME_OUT_SECONDS: u64 = 2;
 /// What the server's configuration file says about audit.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long a request waits for a device before it is taken for hung.
+    /// How long a request waits for a device before it is taken for hung, unless the device has a `write_timeout` of its own.
     pub time_out: Duration,
-    /// `plugin_directory`: no audit file may lie in it.
-    pub plugin_directory: Option<PathBuf>,
+    /// Where no audit file may lie: plugins, storage, configuration.
+    pub guarded: Vec<Guarded>,
+    /// Where the machine's log daemon may listen, for `syslog`.
+    pub syslog_sockets: Vec<PathBuf>,
     /// `allow_audit_log_prefixing`: whether devices may have the option `prefix`.
     pub allow_prefixing: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { time_out: Duration::from_secs(TIME_OUT_SECONDS), plugin_directory: None, allow_prefixing: false }
+        Self {
+            time_out: Duration::from_secs(TIME_OUT_SECONDS),
+            guarded: Vec::new(),
+            // The places that Go's package looks at, so Vault as well.
+            syslog_sockets: ["/dev/log", "/var/run/syslog", "/var/run/log"].map(PathBuf::from).to_vec(),
+            allow_prefixing: false,
+        }
     }
 }
 
@@ -72,12 +84,10 @@ impl fmt::Display for AuditError {
 
 impl std::error::Error for AuditError {}
 
-type Devices = Arc<Vec<Arc<Device>>>;
-
 /// The devices of this server. Share it with an `Arc`.
 pub struct Broker {
     settings: Settings,
-    devices: RwLock<Devices>,
+    devices: ArcSwap<Vec<Arc<Device>>>,
     /// One change of the table at a time, since enabling waits for a device in between.
     changing: tokio::sync::Mutex<()>,
 }
@@ -90,7 +100,7 @@ impl Default for Broker {
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broker").field("devices", &self.devices.read().len()).finish_non_exhaustive()
+        f.debug_struct("Broker").field("devices", &self.devices.load().len()).finish_non_exhaustive()
     }
 }
 
@@ -104,66 +114,92 @@ impl Broker {
     /// No devices.
     #[must_use]
     pub fn with_settings(settings: Settings) -> Self {
-        Self { settings, devices: RwLock::default(), changing: tokio::sync::Mutex::new(()) }
+        Self { settings, devices: ArcSwap::default(), changing: tokio::sync::Mutex::new(()) }
     }
 
     /// Whether anything is recorded.
     #[must_use]
     pub fn has_devices(&self) -> bool {
-        !self.devices.read().is_empty()
+        !self.devices.load().is_empty()
     }
 
     /// Records an allowed request. `record` is called only if there is a device.
-    pub async fn permit(&self, grant: Grant, record: impl FnOnce() -> RequestRecord + Send) -> Result<Permit, AuditError> {
-        let devices = self.devices();
-        if !devices.is_empty() {
+    pub async fn permit<'r>(&self, grant: Grant, record: impl FnOnce() -> RequestRecord<'r>) -> Result<Permit, AuditError> {
+        let mut heads = Heads::default();
+        let sent = {
+            let devices = self.devices.load();
+            if devices.is_empty() {
+                return Ok(Permit::new(grant, heads));
+            }
             let record = record();
-            self.send(&devices, |scribe| scribe.request(&record)).await?;
-        }
-        Ok(Permit::new(grant))
+            send(&devices, &record.request, |device, out| {
+                let head = device.scribe.head(record.auth.as_ref(), &record.request);
+                device.scribe.request(&record, &head, None, out);
+                heads.keep(device.scribe.hasher.number(), head);
+            })
+        };
+        settled(sent).await?;
+        Ok(Permit::new(grant, heads))
     }
 
     /// Records a refused request and its answer, as one entry of two lines: Vault writes a `request` and a `response`, both with
-    /// the error. What the client is not told, the reason, stands in `auth.policy_results.reason`.
-    pub async fn refuse<T>(
+    /// the error. What the client is not told, the reason, stands in `denial`.
+    pub async fn refuse<'r, T>(
         &self,
         denial: &Denial,
-        record: impl FnOnce() -> RequestRecord + Send,
+        record: impl FnOnce() -> RequestRecord<'r>,
         answer: T,
     ) -> Result<Logged<T>, AuditError> {
-        let devices = self.devices();
-        if !devices.is_empty() {
-            let (request, response) = refused(record(), denial);
-            let sent = self.send(&devices, |scribe| {
-                let mut lines = scribe.request(&request)?;
-                lines.append(&mut scribe.response(&response)?);
-                Ok(lines)
-            });
-            sent.await?;
-        }
+        let sent = {
+            let devices = self.devices.load();
+            if devices.is_empty() {
+                return Ok(Logged::new(answer));
+            }
+            let (request, response) = refused(record());
+            let refusal = Refusal { reason: reason_text(denial), rule: denial.pattern.clone() };
+            send(&devices, &request.request, |device, out| {
+                let head = device.scribe.head(request.auth.as_ref(), &request.request);
+                device.scribe.request(&request, &head, Some(&refusal), out);
+                device.scribe.response(&response, &head, Some(&refusal), out);
+            })
+        };
+        settled(sent).await?;
         Ok(Logged::new(answer))
     }
 
     /// Records the answer to a permitted request. `record` is called only if there is a device.
-    pub async fn answer<T>(
+    pub async fn answer<'r, T>(
         &self,
-        _permit: &Permit,
-        record: impl FnOnce() -> ResponseRecord + Send,
+        permit: &Permit,
+        record: impl FnOnce() -> ResponseRecord<'r>,
         answer: T,
     ) -> Result<Logged<T>, AuditError> {
-        let devices = self.devices();
-        if !devices.is_empty() {
-            let record = record();
-            self.send(&devices, |scribe| scribe.response(&record)).await?;
+        self.recording(permit, record).logged(answer).await
+    }
+
+    /// The first half of [`Broker::answer`]: `record` may borrow the answer, which is handed over only when the devices are waited
+    /// for.
+    pub fn recording<'r>(&self, permit: &Permit, record: impl FnOnce() -> ResponseRecord<'r>) -> Recording {
+        let devices = self.devices.load();
+        if devices.is_empty() {
+            return Recording(Vec::new());
         }
-        Ok(Logged::new(answer))
+        let record = record();
+        Recording(send(&devices, &record.request, |device, out| match permit.heads().of(device.scribe.hasher.number()) {
+            Some(head) => device.scribe.response(&record, head, None, out),
+            None => {
+                let head = device.scribe.head(record.auth.as_ref(), &record.request);
+                device.scribe.response(&record, &head, None, out);
+            }
+        }))
     }
 
     /// The request's transaction is run again after a conflict: the same entry stands for it, the decision is a fresh one.
     #[must_use]
     pub fn repeat(&self, permit: Permit, grant: Grant) -> Permit {
         drop(permit);
-        Permit::new(grant)
+        // The second run may have found another operation: its answer's line is written afresh.
+        Permit::new(grant, Heads::default())
     }
 
     /// An answer that needs no entry, for the reason that stands with its kind.
@@ -198,28 +234,33 @@ impl Broker {
     /// Removes a device; `false` if there was none. What waits in its queue is still written.
     pub fn disable(&self, path: &str) -> bool {
         let path = normal(path);
-        let mut devices = self.devices.write();
-        let left: Vec<_> = devices.iter().filter(|d| d.path != path).map(Arc::clone).collect();
-        let found = left.len() < devices.len();
-        *devices = Arc::new(left);
-        found
+        let left =
+            |devices: &Arc<Vec<Arc<Device>>>| -> Vec<_> { devices.iter().filter(|d| d.path != path).map(Arc::clone).collect() };
+        let before = self.devices.rcu(left);
+        before.iter().any(|d| d.path == path)
     }
 
     /// Removes all devices, at seal.
     pub fn disable_all(&self) {
-        *self.devices.write() = Devices::default();
+        self.devices.store(Arc::default());
+    }
+
+    /// Whether exactly this device is in force: its path with its salt. A device that was taken out and put back has another salt.
+    #[must_use]
+    pub fn has(&self, path: &str, salt: &SecretString) -> bool {
+        self.hash(path, "").is_some_and(|hash| hash == crate::hash::Hasher::new(salt).hash(""))
     }
 
     /// `input` as the device would write it; `None` if there is no such device.
     #[must_use]
     pub fn hash(&self, path: &str, input: &str) -> Option<String> {
         let path = normal(path);
-        self.devices.read().iter().find(|d| d.path == path).map(|d| d.scribe.hasher.hash(input))
+        self.devices.load().iter().find(|d| d.path == path).map(|d| d.scribe.hasher.hash(input))
     }
 
     /// Closes and opens all files, on SIGHUP.
     pub fn reopen(&self) {
-        for device in self.devices().iter() {
+        for device in self.devices.load().iter() {
             device.reopen();
         }
     }
@@ -227,18 +268,16 @@ impl Broker {
     /// How the devices fare, in the order of enabling.
     #[must_use]
     pub fn statuses(&self) -> Vec<DeviceStatus> {
-        self.devices().iter().map(|d| d.status()).collect()
-    }
-
-    fn devices(&self) -> Devices {
-        Arc::clone(&self.devices.read())
+        self.devices.load().iter().map(|d| d.status()).collect()
     }
 
     fn add(&self, device: Device) {
-        let mut devices = self.devices.write();
-        let mut all = devices.as_ref().clone();
-        all.push(Arc::new(device));
-        *devices = Arc::new(all);
+        let device = Arc::new(device);
+        self.devices.rcu(|devices| {
+            let mut all = devices.as_ref().clone();
+            all.push(Arc::clone(&device));
+            all
+        });
     }
 
     fn prepare(&self, path: &str, config: DeviceConfig, salt: &SecretString) -> Result<(Device, bool), EnableError> {
@@ -246,15 +285,22 @@ impl Broker {
         if path == "/" {
             return Err(EnableError::NoPath);
         }
-        let limits =
-            Limits { plugin_directory: self.settings.plugin_directory.clone(), allow_prefixing: self.settings.allow_prefixing };
-        let devices = self.devices();
+        let limits = Limits {
+            guarded: self.settings.guarded.clone(),
+            allow_prefixing: self.settings.allow_prefixing,
+            time_out: self.settings.time_out,
+            syslog_sockets: self.settings.syslog_sockets.clone(),
+        };
+        let devices = self.devices.load();
         if devices.iter().any(|d| d.path.starts_with(&path) || path.starts_with(&d.path)) {
             return Err(EnableError::PathInUse);
         }
         let plan: Plan = config.plan(&limits)?;
         if devices.iter().any(|d| same_file(&d.target, &plan.target)) {
             return Err(EnableError::FileInUse);
+        }
+        if plan.fallback && devices.iter().any(|d| d.fallback) {
+            return Err(EnableError::SecondFallback);
         }
         let skip_test = plan.skip_test;
         Ok((Device::start(path, config, plan, salt)?, skip_test))
@@ -267,80 +313,112 @@ impl Broker {
             request: RequestFacts::new("", Operation::Update, "sys/audit/test"),
             error: None,
         };
-        let reason = match queue(device, |scribe| scribe.request(&record)) {
-            Ok(answer) => match self.wait(device, answer, Instant::now() + self.settings.time_out).await {
-                Ok(()) => return Ok(()),
-                Err(reason) => reason,
-            },
-            Err(reason) => reason,
+        let mut line = Vec::new();
+        device.scribe.request(&record, &device.scribe.head(None, &record.request), None, &mut line);
+        let word = match device.enqueue(&line) {
+            Ok(answer) => wait(device, answer, Instant::now()).await,
+            Err(reason) => Err(reason),
         };
-        Err(EnableError::Test { target: device.target.to_string(), reason: reason.to_string() })
-    }
-
-    /// Gives the entry to all devices and waits for all, but for none beyond the time-out.
-    async fn send(
-        &self,
-        devices: &[Arc<Device>],
-        line: impl Fn(&Scribe) -> Result<Vec<u8>, serde_json::Error>,
-    ) -> Result<(), AuditError> {
-        // Queue everywhere first: the devices then write side by side, and one deadline holds for all.
-        let queued: Vec<_> = devices.iter().map(|device| (device, queue(device, &line))).collect();
-        let deadline = Instant::now() + self.settings.time_out;
-        let mut failures = Vec::new();
-        for (device, answer) in queued {
-            let word = match answer {
-                Ok(answer) => self.wait(device, answer, deadline).await,
-                Err(reason) => Err(reason),
-            };
-            if let Err(reason) = word {
-                device.warn(&reason);
-                failures.push(Failure { device: device.path.clone(), reason: reason.to_string() });
-            }
-        }
-        if failures.len() < devices.len() { Ok(()) } else { Err(AuditError { failures }) }
-    }
-
-    async fn wait(&self, device: &Device, answer: oneshot::Receiver<Ack>, deadline: Instant) -> Ack {
-        match tokio::time::timeout_at(deadline, answer).await {
-            Ok(Ok(word)) => word,
-            Ok(Err(_)) => Err("its writer ended".into()),
-            Err(_) => Err(device.stall(self.settings.time_out)),
-        }
+        word.map_err(|reason| match &device.target {
+            Target::Socket(..) | Target::Syslog => EnableError::TestMessage(reason.to_string()),
+            target => EnableError::Test { target: target.to_string(), reason: reason.to_string() },
+        })
     }
 }
 
-fn queue(
-    device: &Device,
-    line: impl Fn(&Scribe) -> Result<Vec<u8>, serde_json::Error>,
-) -> Result<oneshot::Receiver<Ack>, Arc<str>> {
-    let bytes = line(&device.scribe).map_err(|_| Arc::<str>::from("the entry cannot be written as JSON"))?;
-    device.enqueue(&bytes)
+/// An answer's entry on its way to the devices.
+#[must_use = "an answer may leave only when it is recorded"]
+pub struct Recording(Vec<Sent>);
+
+impl Recording {
+    /// Waits until a device has the entry.
+    pub async fn logged<T>(self, answer: T) -> Result<Logged<T>, AuditError> {
+        settled(self.0).await?;
+        Ok(Logged::new(answer))
+    }
+}
+
+/// An entry that was given to one device.
+struct Sent {
+    device: Arc<Device>,
+    since: Instant,
+    answer: Result<oneshot::Receiver<Ack>, Arc<str>>,
+}
+
+thread_local! {
+    /// Where lines are made before they are copied into a queue.
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+/// Capacity that is kept for the next entry.
+const KEPT_LINES_BYTES: usize = 64 << 10;
+
+/// Gives an entry to all devices whose filter takes it, or to the fallback device if there is one and no filter does. Queues
+/// everywhere before anybody waits: the devices write side by side.
+fn send(devices: &[Arc<Device>], request: &RequestFacts<'_>, mut write: impl FnMut(&Device, &mut Vec<u8>)) -> Vec<Sent> {
+    let takes = |device: &&Arc<Device>| !device.fallback && device.filter.as_ref().is_none_or(|f| f.takes(request));
+    let left_over = !devices.iter().any(|d| takes(&d));
+    let since = Instant::now();
+    let mut give = |device: &Arc<Device>| {
+        let answer = LINES.with_borrow_mut(|lines| {
+            write(device, lines);
+            let answer = device.enqueue(lines);
+            lines.clear();
+            lines.shrink_to(KEPT_LINES_BYTES);
+            answer
+        });
+        Sent { device: Arc::clone(device), since, answer }
+    };
+    devices.iter().filter(|d| takes(d) || (left_over && d.fallback)).map(&mut give).collect()
+}
+
+/// Waits for all devices, but for none beyond its time-out; one is enough. An entry that every filter left out needs none.
+async fn settled(sent: Vec<Sent>) -> Result<(), AuditError> {
+    let mut failures = Vec::new();
+    let count = sent.len();
+    for Sent { device, since, answer } in sent {
+        let word = match answer {
+            Ok(answer) => wait(&device, answer, since).await,
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = word {
+            device.warn(&reason);
+            failures.push(Failure { device: device.path.clone(), reason: reason.to_string() });
+        }
+    }
+    if failures.len() < count || count == 0 { Ok(()) } else { Err(AuditError { failures }) }
+}
+
+async fn wait(device: &Device, answer: oneshot::Receiver<Ack>, since: Instant) -> Ack {
+    match tokio::time::timeout_at(since + device.time_out, answer).await {
+        Ok(Ok(word)) => word,
+        Ok(Err(_)) => Err("its writer ended".into()),
+        Err(_) => Err(device.stall()),
+    }
 }
 
 /// Both entries of a refusal, with everything filled in that the denial tells.
-fn refused(mut request: RequestRecord, denial: &Denial) -> (RequestRecord, ResponseRecord) {
+fn refused(mut request: RequestRecord<'_>) -> (RequestRecord<'_>, ResponseRecord<'_>) {
     if let Some(auth) = request.auth.as_mut() {
         let results = auth.policy_results.get_or_insert_with(PolicyResults::default);
         results.allowed = false;
         results.granting.clear();
-        results.reason.get_or_insert_with(|| reason_text(denial));
     }
-    request.error.get_or_insert_with(|| api_types::multi_error(&["permission denied"]));
+    request.error.get_or_insert_with(|| Cow::Owned(api_types::multi_error(&["permission denied"])));
     let mut data = Map::new();
     data.insert("error".to_owned(), "permission denied".into());
     let response = ResponseRecord {
         time: request.time,
-        auth: request.auth.clone(),
+        auth: None,
         request: request.request.clone(),
-        response: ResponseFacts { data: Some(data), ..ResponseFacts::default() },
+        response: ResponseFacts { data: Some(data.into()), ..ResponseFacts::default() },
         error: request.error.clone(),
     };
     (request, response)
 }
 
-/// The reason in words: the rule's pattern and a parameter's name, never a value.
+/// The reason in words: a parameter's name, never a value.
 fn reason_text(denial: &Denial) -> String {
-    let text = match &denial.reason {
+    match &denial.reason {
         DenialReason::NoRule => "no rule matches the path".to_owned(),
         DenialReason::MissingCapability => "the rule lacks the capability".to_owned(),
         DenialReason::ExplicitDeny => "the rule denies".to_owned(),
@@ -348,10 +426,6 @@ fn reason_text(denial: &Denial) -> String {
         DenialReason::Parameter(name) => format!("parameter {name:?} is not allowed"),
         DenialReason::Wrapping => "the rule demands response wrapping".to_owned(),
         DenialReason::Token(why) => (*why).to_owned(),
-    };
-    match &denial.pattern {
-        Some(pattern) => format!("{text} (rule {pattern:?})"),
-        None => text,
     }
 }
 

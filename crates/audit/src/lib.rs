@@ -4,24 +4,31 @@
 //! must take each entry; without devices nothing is recorded, which is a named state of Vault's and not a failure.
 //! [`Broker`] is the room's door, [`RequestRecord`] and [`ResponseRecord`] are what goes through it.
 //!
-//! Deliberately absent: who decides, what is asked, how it is answered, where device tables and salts are stored; the devices
-//! `socket` and `syslog`, the format `jsonx`, and the filters of Vault Enterprise.
+//! Deliberately absent: who decides, what is asked, how it is answered, where device tables and salts are stored; and Vault
+//! Enterprise's `exclude`, which would edit lines.
 
 mod broker;
 mod config;
 mod device;
+mod filter;
+mod guard;
 mod hash;
 mod line;
 mod permit;
 mod record;
 mod sealed_reply;
 mod sink;
+mod writer;
 
-pub use broker::{AuditError, Broker, Failure, Settings};
+pub use broker::{AuditError, Broker, Failure, Recording, Settings};
 pub use config::{DeviceConfig, EnableError};
 pub use device::{DeviceStatus, Health};
+pub use filter::FilterError;
+pub use guard::Guarded;
+pub use hash::Kept;
 pub use permit::{Logged, Permit};
 pub use record::{
-    AuditedHeader, AuthRecord, PolicyResults, RequestFacts, RequestRecord, ResponseFacts, ResponseRecord, WrapRecord,
+    AuditedHeader, AuthRecord, Payload, PolicyResults, RequestFacts, RequestRecord, ResponseFacts, ResponseRecord, Shy,
+    WrapRecord,
 };
 pub use sealed_reply::SealedReply;

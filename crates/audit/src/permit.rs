@@ -6,11 +6,37 @@ use policy::Grant;
 #[derive(Debug)]
 pub struct Permit {
     grant: Grant,
+    heads: Heads,
+}
+
+/// What the devices wrote of the request, each under its number: it stands in the answer's line as well. Holds nothing that the
+/// devices do not hold.
+#[derive(Default)]
+pub(crate) struct Heads(Vec<(u64, Vec<u8>)>);
+
+impl Heads {
+    pub(crate) fn keep(&mut self, device: u64, head: Vec<u8>) {
+        self.0.push((device, head));
+    }
+
+    pub(crate) fn of(&self, device: u64) -> Option<&[u8]> {
+        self.0.iter().find(|(number, _)| *number == device).map(|(_, head)| head.as_slice())
+    }
+}
+
+impl std::fmt::Debug for Heads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heads").field("devices", &self.0.len()).finish()
+    }
 }
 
 impl Permit {
-    pub(crate) fn new(grant: Grant) -> Self {
-        Self { grant }
+    pub(crate) fn new(grant: Grant, heads: Heads) -> Self {
+        Self { grant, heads }
+    }
+
+    pub(crate) fn heads(&self) -> &Heads {
+        &self.heads
     }
 
     /// The decision behind it.

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use secret::{SecretString, Time};
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use api_types::{Map, Operation};
+use secret::Time;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -17,7 +20,7 @@ fn scribe(style: Style) -> Scribe {
 }
 
 fn usual() -> Style {
-    Style { prefix: String::new(), log_raw: false, hmac_accessor: true, elide_list_responses: false }
+    Style { format: Format::Json, prefix: String::new(), log_raw: false, hmac_accessor: true, elide_list_responses: false }
 }
 
 fn parsed(line: &[u8]) -> Value {
@@ -30,34 +33,59 @@ fn map(value: Value) -> Map {
     value.as_object().unwrap().clone()
 }
 
-fn auth() -> AuthRecord {
+/// A value that lives as long as the tests, to be borrowed from.
+fn kept<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+fn texts(texts: &[&str]) -> &'static [String] {
+    kept(texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>())
+}
+
+fn auth() -> AuthRecord<'static> {
     AuthRecord {
         client_token: "hvs.outer".into(),
-        accessor: "acc".into(),
-        display_name: "token".into(),
-        policies: vec!["default".into(), "dev".into()],
-        token_policies: vec!["default".into(), "dev".into()],
-        metadata: [("a".to_owned(), "b".to_owned())].into(),
-        token_type: "service".into(),
+        accessor: "acc",
+        display_name: "token",
+        policies: texts(&["default", "dev"]).into(),
+        token_policies: texts(&["default", "dev"]),
+        metadata: Some(kept(BTreeMap::from([("a".to_owned(), "b".to_owned())]))),
+        token_type: "service",
         token_ttl_seconds: 3600,
         token_issue_time: Some(NOW),
-        policy_results: Some(PolicyResults { allowed: true, granting: vec!["dev".into()], reason: None }),
+        policy_results: Some(PolicyResults { allowed: true, granting: vec!["dev"] }),
         ..AuthRecord::default()
     }
 }
 
-fn request() -> RequestFacts {
+fn lines_of(scribe: &Scribe, record: &RequestRecord<'_>, refusal: Option<&Refusal>) -> Vec<u8> {
+    let mut out = Vec::new();
+    scribe.request(record, &scribe.head(record.auth.as_ref(), &record.request), refusal, &mut out);
+    out
+}
+
+fn asked(scribe: &Scribe, record: &RequestRecord<'_>) -> Vec<u8> {
+    lines_of(scribe, record, None)
+}
+
+fn answered(scribe: &Scribe, record: &ResponseRecord<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    scribe.response(record, &scribe.head(record.auth.as_ref(), &record.request), None, &mut out);
+    out
+}
+
+fn request() -> RequestFacts<'static> {
     RequestFacts {
-        client_id: "cid".into(),
-        mount_point: "kv/".into(),
-        mount_type: "kv".into(),
-        mount_class: "secret".into(),
-        mount_accessor: "kv_0a0a0a0a".into(),
+        client_id: "cid",
+        mount_point: "kv/",
+        mount_type: "kv",
+        mount_class: "secret",
+        mount_accessor: "kv_0a0a0a0a",
         mount_running_version: "v0.25.0+builtin".into(),
         client_token: "hvs.inner".into(),
-        client_token_accessor: "acc".into(),
-        data: Some(map(json!({"data": {"password": "hunter2", "n": 5}, "options": {}}))),
-        remote_address: "127.0.0.1".into(),
+        client_token_accessor: "acc",
+        data: Some(map(json!({"data": {"password": "hunter2", "n": 5}, "options": {}})).into()),
+        remote_address: Some([127, 0, 0, 1].into()),
         remote_port: 4711,
         ..RequestFacts::new("rid", Operation::Create, "kv/data/a")
     }
@@ -85,7 +113,7 @@ fn a_request_reads_as_in_vault() {
             "remote_address": "127.0.0.1", "remote_port": 4711,
         },
     });
-    let line = scribe.request(&record).unwrap();
+    let line = asked(&scribe, &record);
     assert_eq!(parsed(&line), expected);
     assert!(line.starts_with(b"{\"time\":\"2026-11-24T13:19:08.5Z\",\"type\":\"request\","), "a reader sees when and what first");
 }
@@ -95,38 +123,38 @@ fn an_answer_reads_as_in_vault() {
     let scribe = scribe(usual());
     let h = |text: &str| scribe.hasher.hash(text);
     let response = ResponseFacts {
-        auth: Some(AuthRecord { client_token: "hvs.new".into(), accessor: "newacc".into(), ..AuthRecord::default() }),
-        data: Some(map(
-            json!({"created_time": "2026-11-24T13:19:08Z", "version": 1, "destroyed": false, "custom_metadata": null,
-                              "expire_time": "2026-12-24T13:19:08Z"}),
-        )),
-        warnings: vec!["old <style>".into()],
-        lease_id: "database/creds/x/abc".into(),
+        auth: Some(AuthRecord { client_token: "hvs.new".into(), accessor: "newacc", ..AuthRecord::default() }),
+        data: Some(
+            map(json!({"created_time": "2026-11-24T13:19:08Z", "version": 1, "destroyed": false, "custom_metadata": null,
+                              "expire_time": "2026-12-24T13:19:08Z"}))
+            .into(),
+        ),
+        warnings: texts(&["old <style>"]),
+        lease_id: "database/creds/x/abc",
         wrap_info: Some(WrapRecord {
             ttl: Duration::from_secs(60),
             token: "hvs.wrap".into(),
-            accessor: "wrapacc".into(),
+            accessor: "wrapacc",
             creation_time: NOW,
-            creation_path: "kv/data/a".into(),
-            wrapped_accessor: "newacc".into(),
+            creation_path: "kv/data/a",
+            wrapped_accessor: "newacc",
         }),
-        headers: [("x-a".to_owned(), vec!["1".to_owned()])].into(),
-        redirect: "https://elsewhere".into(),
-        plain_data_keys: vec!["expire_time".into()],
+        headers: Some(kept(BTreeMap::from([("x-a".to_owned(), vec!["1".to_owned()])]))),
+        redirect: "https://elsewhere",
+        plain_data_keys: texts(&["expire_time"]),
         is_list: false,
     };
     let request = RequestFacts {
-        data: Some(Map::new()),
+        data: Some(Map::new().into()),
         wrap_ttl: Some(Duration::from_secs(60)),
-        headers: [
-            ("user-agent".to_owned(), AuditedHeader { values: vec!["curl".into()], hmac: false }),
-            ("x-key".to_owned(), AuditedHeader { values: vec!["k".into()], hmac: true }),
-        ]
-        .into(),
+        headers: vec![
+            AuditedHeader { name: "user-agent", values: texts(&["curl"]), hmac: false },
+            AuditedHeader { name: "x-key", values: texts(&["k"]), hmac: true },
+        ],
         ..request()
     };
     let record = ResponseRecord { time: NOW, auth: None, request, response, error: Some("1 error occurred".into()) };
-    let line = parsed(&scribe.response(&record).unwrap());
+    let line = parsed(&answered(&scribe, &record));
     assert_eq!(
         line["response"],
         json!({
@@ -158,16 +186,16 @@ fn an_empty_request_is_a_short_line() {
         error: None,
     };
     assert_eq!(
-        String::from_utf8(scribe(usual()).request(&record).unwrap()).unwrap(),
+        String::from_utf8(asked(&scribe(usual()), &record)).unwrap(),
         "{\"time\":\"1970-01-01T00:00:00Z\",\"type\":\"request\",\"request\":{\"namespace\":{\"id\":\"root\"},\
          \"operation\":\"update\",\"path\":\"sys/audit/test\"}}\n"
     );
 }
 
 /// CVE class K: a secret in every field that can hold one.
-fn loaded() -> ResponseRecord {
-    let token = || SecretString::from(CANARY);
-    let holder = || AuthRecord { client_token: token(), accessor: CANARY.into(), ..AuthRecord::default() };
+fn loaded() -> ResponseRecord<'static> {
+    let token = || Shy::from(CANARY);
+    let holder = || AuthRecord { client_token: token(), accessor: CANARY, ..AuthRecord::default() };
     let nest = json!({"s": CANARY, "list": [CANARY, [CANARY], {"in": CANARY}], "map": {"a": {"b": CANARY}}, "keys": [CANARY],
                       "key_info": {"k": {"v": CANARY}}, "line\nbreak": format!("x{CANARY}\n{CANARY}\u{2028}")});
     ResponseRecord {
@@ -175,20 +203,15 @@ fn loaded() -> ResponseRecord {
         auth: Some(holder()),
         request: RequestFacts {
             client_token: token(),
-            client_token_accessor: CANARY.into(),
-            data: Some(map(nest.clone())),
-            headers: [("x-s".to_owned(), AuditedHeader { values: vec![CANARY.into()], hmac: true })].into(),
+            client_token_accessor: CANARY,
+            data: Some(map(nest.clone()).into()),
+            headers: vec![AuditedHeader { name: "x-s", values: texts(&[CANARY]), hmac: true }],
             ..RequestFacts::new("rid", Operation::Update, "p")
         },
         response: ResponseFacts {
             auth: Some(holder()),
-            data: Some(map(nest)),
-            wrap_info: Some(WrapRecord {
-                token: token(),
-                accessor: CANARY.into(),
-                wrapped_accessor: CANARY.into(),
-                ..WrapRecord::default()
-            }),
+            data: Some(map(nest).into()),
+            wrap_info: Some(WrapRecord { token: token(), accessor: CANARY, wrapped_accessor: CANARY, ..WrapRecord::default() }),
             ..ResponseFacts::default()
         },
         error: None,
@@ -202,11 +225,11 @@ fn occurrences(line: &[u8]) -> usize {
 #[test]
 fn no_canary_shows() {
     let record = loaded();
-    assert_eq!(occurrences(&scribe(usual()).response(&record).unwrap()), 0);
+    assert_eq!(occurrences(&answered(&scribe(usual()), &record)), 0);
     let RequestRecord { time, auth, request, error } =
         RequestRecord { time: NOW, auth: record.auth.clone(), request: record.request.clone(), error: None };
-    assert_eq!(occurrences(&scribe(usual()).request(&RequestRecord { time, auth, request, error }).unwrap()), 0);
-    let raw = scribe(Style { log_raw: true, ..usual() }).response(&record).unwrap();
+    assert_eq!(occurrences(&asked(&scribe(usual()), &RequestRecord { time, auth, request, error })), 0);
+    let raw = answered(&scribe(Style { log_raw: true, ..usual() }), &record);
     assert!(occurrences(&raw) > 25, "the canaries are really there: {}", occurrences(&raw));
     assert_eq!(parsed(&raw)["request"]["client_token"], CANARY);
 }
@@ -222,7 +245,7 @@ fn debug_of_the_facts_shows_neither_tokens_nor_data() {
 
 #[test]
 fn accessors_stay_plain_where_the_device_says_so_and_nothing_else_does() {
-    let line = scribe(Style { hmac_accessor: false, ..usual() }).response(&loaded()).unwrap();
+    let line = answered(&scribe(Style { hmac_accessor: false, ..usual() }), &loaded());
     assert_eq!(occurrences(&line), 5, "auth, request, response.auth, wrap_info twice");
     let line = parsed(&line);
     assert_eq!(line["auth"]["accessor"], CANARY);
@@ -234,11 +257,11 @@ fn accessors_stay_plain_where_the_device_says_so_and_nothing_else_does() {
 fn exempt_keys_are_plain_at_the_top_level_only() {
     let scribe = scribe(usual());
     let request = RequestFacts {
-        data: Some(map(json!({"open": {"deep": "v"}, "other": {"open": "v"}, "Open": "v"}))),
-        plain_data_keys: vec!["open".into()],
+        data: Some(map(json!({"open": {"deep": "v"}, "other": {"open": "v"}, "Open": "v"})).into()),
+        plain_data_keys: texts(&["open"]),
         ..RequestFacts::new("", Operation::Update, "p")
     };
-    let line = parsed(&scribe.request(&RequestRecord { time: NOW, auth: None, request, error: None }).unwrap());
+    let line = parsed(&asked(&scribe, &RequestRecord { time: NOW, auth: None, request, error: None }));
     let hashed = scribe.hasher.hash("v");
     assert_eq!(line["request"]["data"], json!({"open": {"deep": "v"}, "other": {"open": hashed}, "Open": hashed}));
 }
@@ -254,10 +277,14 @@ fn listings_become_counts_only_where_both_say_so() {
             time: NOW,
             auth: None,
             request: RequestFacts::new("", Operation::List, "p/"),
-            response: ResponseFacts { data: Some(map(listing.clone())), is_list, ..ResponseFacts::default() },
+            response: ResponseFacts { data: Some(map(listing.clone()).into()), is_list, ..ResponseFacts::default() },
             error: None,
         };
-        let data = parsed(&scribe.response(&record).unwrap())["response"]["data"].clone();
+        let data = parsed(&answered(&scribe, &record))["response"]["data"].clone();
+        let text = api_types::json::to_string(&listing).unwrap();
+        let raw = ResponseFacts { data: Some(Payload::Raw(&text)), is_list, ..ResponseFacts::default() };
+        let raw = parsed(&answered(&scribe, &ResponseRecord { response: raw, ..record.clone() }))["response"]["data"].clone();
+        assert_eq!(raw, data, "text and values are written alike");
         if keys.is_null() {
             assert_eq!(data["keys"].as_array().unwrap().len(), 2, "{elide} {is_list}");
             assert!(data["key_info"].is_object(), "{elide} {is_list}");
@@ -271,13 +298,14 @@ fn listings_become_counts_only_where_both_say_so() {
 #[test]
 fn a_refusal_says_why_and_a_prefix_stands_before_the_line() {
     let mut who = auth();
-    who.policy_results =
-        Some(PolicyResults { allowed: false, granting: vec![], reason: Some("no rule matches the path".into()) });
+    who.policy_results = Some(PolicyResults { allowed: false, granting: vec![] });
     let error = api_types::multi_error(&["permission denied"]);
-    let record = RequestRecord { time: NOW, auth: Some(who), request: request(), error: Some(error.clone()) };
-    let line = scribe(Style { prefix: "vault: ".into(), ..usual() }).request(&record).unwrap();
+    let record = RequestRecord { time: NOW, auth: Some(who), request: request(), error: Some(error.as_str().into()) };
+    let refusal = Refusal { reason: "no rule matches the path".into(), rule: Some("kv/*".into()) };
+    let line = lines_of(&scribe(Style { prefix: "vault: ".into(), ..usual() }), &record, Some(&refusal));
     let line = parsed(line.strip_prefix(b"vault: ").unwrap());
-    assert_eq!(line["auth"]["policy_results"], json!({"allowed": false, "reason": "no rule matches the path"}));
+    assert_eq!(line["auth"]["policy_results"], json!({"allowed": false}));
+    assert_eq!(line["denial"], json!({"reason": "no rule matches the path", "rule": "kv/*"}));
     assert_eq!(line["error"], error);
 }
 
@@ -307,15 +335,58 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn kept_hashes_are_those_of_the_token() {
+    let scribe = scribe(usual());
+    let hashes = crate::Kept::default();
+    let facts = |kept| {
+        let auth = AuthRecord { kept, client_token: "hvs.inner".into(), ..auth() };
+        RequestRecord { time: NOW, auth: Some(auth), request: request(), error: None }
+    };
+    let plain = asked(&scribe, &facts(None));
+    for _ in 0..2 {
+        assert_eq!(asked(&scribe, &facts(Some(&hashes))), plain);
+    }
+    // The request's token has another form than the one whose hashes are kept.
+    let other = RequestFacts { client_token: "hvs.other".into(), ..request() };
+    let line = parsed(&asked(&scribe, &RequestRecord { request: other, ..facts(Some(&hashes)) }));
+    assert_eq!(line["request"]["client_token"], scribe.hasher.hash("hvs.other"));
+    assert_eq!(line["auth"]["client_token"], scribe.hasher.hash("hvs.inner"));
+}
+
+#[test]
+fn jsonx_is_the_same_line_in_xml() {
+    let record = RequestRecord { time: NOW, auth: None, request: request(), error: None };
+    let style = Style { format: Format::Jsonx, prefix: "p ".into(), ..usual() };
+    let line = String::from_utf8(asked(&scribe(style), &record)).unwrap();
+    let xml = line.strip_prefix("p <json:object xsi:schemaLocation=").unwrap().strip_suffix("</json:object>\n").unwrap();
+    assert!(xml.contains("<json:string name=\"path\">kv/data/a</json:string>"), "{xml}");
+    assert!(xml.contains("<json:number name=\"n\">5</json:number>") && !xml.contains("hunter2"), "{xml}");
+    assert_eq!(line.matches('\n').count(), 1);
+}
+
 proptest! {
     #[test]
-    fn all_text_in_data_is_hashed_and_nothing_else_changes(value in any_json()) {
+    fn all_text_in_data_is_hashed_and_nothing_else_changes(value in any_json(), plain in any::<bool>(), pretty in any::<bool>()) {
         let scribe = scribe(usual());
-        let request = RequestFacts {
-            data: Some(map(json!({"v": value.clone()}))),
-            ..RequestFacts::new("", Operation::Update, "p")
+        let object = json!({"v": value.clone(), "w\"": value.clone()});
+        let exempt = if plain { texts(&["w\""]) } else { &[] };
+        let text = if pretty {
+            serde_json::to_string_pretty(&object).unwrap()
+        } else {
+            api_types::json::to_string(&object).unwrap()
         };
-        let line = scribe.request(&RequestRecord { time: NOW, auth: None, request, error: None }).unwrap();
-        prop_assert_eq!(&parsed(&line)["request"]["data"]["v"], &reference(&value, &scribe.hasher));
+        for data in [Payload::from(map(object)), Payload::Raw(&text)] {
+            let request =
+                RequestFacts { data: Some(data), plain_data_keys: exempt, ..RequestFacts::new("", Operation::Update, "p") };
+            let mut line = asked(&scribe, &RequestRecord { time: NOW, auth: None, request, error: None });
+            if pretty {
+                line.retain(|b| *b != b'\n');
+                line.push(b'\n');
+            }
+            let seen = &parsed(&line)["request"]["data"];
+            prop_assert_eq!(&seen["v"], &reference(&value, &scribe.hasher));
+            prop_assert_eq!(&seen["w\""], &if plain { value.clone() } else { reference(&value, &scribe.hasher) });
+        }
     }
 }

@@ -14,15 +14,15 @@ pub fn grant() -> Grant {
     policy::paths::open("system", "health", Operation::Read).unwrap()
 }
 
-pub fn record(id: &str) -> RequestRecord {
+pub fn record(id: &str) -> RequestRecord<'_> {
     RequestRecord { time: Time(0), auth: None, request: RequestFacts::new(id, Operation::Read, "kv/data/a"), error: None }
 }
 
 /// A record whose line is longer than any pipe holds.
-pub fn long_record(id: &str) -> RequestRecord {
+pub fn long_record(id: &str) -> RequestRecord<'_> {
     let mut record = record(id);
     let items: Vec<Value> = (0..20_000).map(Value::from).collect();
-    record.request.data = Some([("items".to_owned(), Value::from(items))].into_iter().collect());
+    record.request.data = Some([("items".to_owned(), Value::from(items))].into_iter().collect::<api_types::Map>().into());
     record
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::common::{file, grant, ids, impatient, long_record, permit, record, until};
-use audit::{Broker, DeviceConfig, EnableError, Health, Settings};
+use audit::{Broker, DeviceConfig, EnableError, Guarded, Health, Settings};
 
 /// Made by a call and not by a program: a fork would hold every open end of a pipe for a moment.
 fn fifo(path: &Path) {
@@ -120,7 +120,7 @@ async fn a_full_disk_fails_at_once_and_does_not_stop_the_other_device() {
     let refused = broker.enable("f", file("/dev/full".as_ref(), &[]), "s".into()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "sanity check failed; unable to write to \"/dev/full\": No space left on device (os error 28)"
+        "sanity check failed; unable to open \"/dev/full\" for writing: No space left on device (os error 28)"
     );
     assert!(!broker.has_devices(), "a device that fails its test is not enabled");
     broker.enable("full", full, "s".into()).await.unwrap();
@@ -221,7 +221,10 @@ async fn modes_are_what_was_asked_for_and_never_executable() {
 async fn wrong_devices_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let broker = Broker::with_settings(Settings { plugin_directory: Some(dir.path().join("plugins")), ..Settings::default() });
+    let broker = Broker::with_settings(Settings {
+        guarded: vec![Guarded { path: dir.path().join("plugins"), what: "in the plugin directory" }],
+        ..Settings::default()
+    });
     broker.enable("a/b", file(&log, &[]), "s".into()).await.unwrap();
     for (path, file_path, error) in [
         ("a/b", "other", "path already in use"),
@@ -239,7 +242,7 @@ async fn wrong_devices_are_refused() {
         assert_eq!(broker.enable(path, config, "s".into()).await.unwrap_err().to_string(), error, "{path} {file_path}");
     }
     let unwritable = broker.enable("x", file(&log.join("below/a/file"), &[]), "s".into()).await.unwrap_err();
-    assert!(unwritable.to_string().starts_with("sanity check failed; unable to write to "), "{unwritable}");
+    assert!(unwritable.to_string().starts_with("sanity check failed; unable to open "), "{unwritable}");
     assert_eq!(broker.statuses().len(), 1);
     assert!(!dir.path().join("plugins").exists());
     broker.enable("ab", file(&dir.path().join("other"), &[]), "s".into()).await.unwrap();
@@ -273,8 +276,8 @@ async fn streams_and_the_void_are_devices() {
     assert!(broker.statuses().iter().all(|s| s.recorded == 2 && s.health == Health::Healthy));
     assert!(!Path::new("discard").exists());
     assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
-    let unknown = broker.enable("s", DeviceConfig { device_type: "socket".into(), ..DeviceConfig::default() }, "s".into()).await;
-    assert_eq!(unknown.unwrap_err().to_string(), "unknown backend type: \"socket\"");
+    let unknown = broker.enable("s", DeviceConfig { device_type: "paper".into(), ..DeviceConfig::default() }, "s".into()).await;
+    assert_eq!(unknown.unwrap_err().to_string(), "unknown backend type: \"paper\"");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -5,3 +5,5 @@
 mod common;
 mod devices;
 mod proofs;
+mod selection;
+mod sockets;

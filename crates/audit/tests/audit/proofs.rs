@@ -13,13 +13,13 @@ fn lines(path: &std::path::Path) -> Vec<Value> {
     std::fs::read_to_string(path).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
-fn answer_to(request: RequestRecord) -> ResponseRecord {
+fn answer_to(request: RequestRecord<'_>) -> ResponseRecord<'_> {
     ResponseRecord {
         time: Time(1),
         auth: None,
         request: request.request,
         response: ResponseFacts {
-            data: Some([("password".to_owned(), json!("hunter2"))].into_iter().collect()),
+            data: Some([("password".to_owned(), json!("hunter2"))].into_iter().collect::<api_types::Map>().into()),
             ..ResponseFacts::default()
         },
         error: None,
@@ -72,18 +72,18 @@ async fn a_refusal_is_recorded_with_its_reason() {
     broker.enable("file", file(&path, &[("skip_test", "true")]), "salt".into()).await.unwrap();
     for (reason, pattern, text) in [
         (DenialReason::NoRule, None, "no rule matches the path"),
-        (DenialReason::MissingCapability, Some("kv/*"), "the rule lacks the capability (rule \"kv/*\")"),
-        (DenialReason::ExplicitDeny, Some("kv/x"), "the rule denies (rule \"kv/x\")"),
-        (DenialReason::MissingSudo, Some("sys/audit"), "the path needs sudo (rule \"sys/audit\")"),
-        (DenialReason::Parameter("ttl".into()), Some("a"), "parameter \"ttl\" is not allowed (rule \"a\")"),
-        (DenialReason::Wrapping, Some("a"), "the rule demands response wrapping (rule \"a\")"),
+        (DenialReason::MissingCapability, Some("kv/*"), "the rule lacks the capability"),
+        (DenialReason::ExplicitDeny, Some("kv/x"), "the rule denies"),
+        (DenialReason::MissingSudo, Some("sys/audit"), "the path needs sudo"),
+        (DenialReason::Parameter("ttl".into()), Some("a"), "parameter \"ttl\" is not allowed"),
+        (DenialReason::Wrapping, Some("a"), "the rule demands response wrapping"),
         (DenialReason::Token("token is expired"), None, "token is expired"),
     ] {
         let denial = Denial { reason, pattern: pattern.map(str::to_owned) };
         let mut refused = record("no");
         // A decision that was wrongly filled in must not show a refusal as allowed.
         refused.auth = Some(AuthRecord {
-            policy_results: Some(PolicyResults { allowed: true, granting: vec!["p".into()], reason: None }),
+            policy_results: Some(PolicyResults { allowed: true, granting: vec!["p"] }),
             ..AuthRecord::default()
         });
         let answer = broker.refuse(&denial, || refused, 403).await.unwrap();
@@ -92,7 +92,12 @@ async fn a_refusal_is_recorded_with_its_reason() {
         for (line, kind) in both.iter().zip(["request", "response"]) {
             assert_eq!(line["type"], kind);
             assert_eq!(line["error"], "1 error occurred:\n\t* permission denied\n\n");
-            assert_eq!(line["auth"]["policy_results"], json!({"allowed": false, "reason": text}));
+            assert_eq!(line["auth"]["policy_results"], json!({"allowed": false}));
+            let mut said = json!({"reason": text});
+            if let Some(pattern) = pattern {
+                said["rule"] = pattern.into();
+            }
+            assert_eq!(line["denial"], said);
         }
         assert_eq!(both[1]["response"]["data"]["error"], json!(broker.hash("file", "permission denied").unwrap()));
     }
@@ -100,6 +105,7 @@ async fn a_refusal_is_recorded_with_its_reason() {
     anonymous.error = Some("2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n".into());
     let denial = Denial { reason: DenialReason::Token("unknown token"), pattern: None };
     broker.refuse(&denial, || anonymous, ()).await.unwrap();
+    assert_eq!(lines(&path).pop().unwrap()["denial"], json!({"reason": "unknown token"}), "also without a known caller");
     assert_eq!(lines(&path).pop().unwrap()["error"], "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n");
 }
 

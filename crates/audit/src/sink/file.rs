@@ -1,65 +1,27 @@
-//! The file below a device: opened with care, written in groups, never left with half a line in front of the next one.
+//! A file: opened with care, written in groups, never left with half a line in front of the next one, and rotated if asked.
 //!
-//! Runs on the device's own thread and may block there. Deliberately absent: who waits for the outcome, and what is in a line.
+//! The file may be a pipe or a device as well (`/dev/null`); only regular files are cut, rotated and given a mode.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, open, statat};
 
-/// Where lines go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
-    File(PathBuf),
-    Stdout,
-    Stderr,
-    Discard,
-}
-
-impl Target {
-    /// `stdout` and `discard` are Vault's words. `/dev/stdout` is a link that container images use; it is taken as the
-    /// stream, since the file below is not to be opened through links.
-    pub(crate) fn parse(file_path: &str) -> Self {
-        match file_path {
-            "stdout" | "/dev/stdout" => Self::Stdout,
-            "/dev/stderr" => Self::Stderr,
-            "discard" => Self::Discard,
-            path => Self::File(PathBuf::from(path)),
-        }
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Stdout => f.write_str("stdout"),
-            Self::Stderr => f.write_str("stderr"),
-            Self::Discard => f.write_str("discard"),
-        }
-    }
-}
-
-/// What came of one group of lines.
-pub(crate) struct Outcome {
-    /// Bytes taken, always whole lines.
-    pub(crate) taken_bytes: usize,
-    /// Why the rest was not taken.
-    pub(crate) error: Option<io::Error>,
-    /// The file at the path was another one than the open one, and was opened anew.
-    pub(crate) replaced: bool,
-}
+use super::Outcome;
+use super::rotate::{Rotation, tidy};
 
 /// How often a writer that waits for a slow reader looks up to see whether it is still wanted.
 const STOP_CHECK_MILLIS: i64 = 100;
 
-pub(crate) struct Sink {
-    target: Target,
+pub(crate) struct FileSink {
+    path: PathBuf,
     mode: Option<u32>,
+    rotation: Rotation,
     file: Option<OpenFile>,
     /// The last line written is not complete and could not be taken back.
     torn: bool,
@@ -68,56 +30,44 @@ pub(crate) struct Sink {
 struct OpenFile {
     file: File,
     regular: bool,
+    /// What is in it, and since when: for rotation.
+    length_bytes: u64,
+    since: SystemTime,
     device: u64,
     inode: u64,
 }
 
-impl Sink {
-    pub(crate) fn new(target: Target, mode: Option<u32>) -> Self {
-        Self { target, mode, file: None, torn: false }
+impl FileSink {
+    pub(crate) fn new(path: PathBuf, mode: Option<u32>, rotation: Rotation) -> Self {
+        Self { path, mode, rotation, file: None, torn: false }
     }
 
-    /// Closes the file; the next group opens it again (SIGHUP after a rotation).
-    pub(crate) fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.file = None;
     }
 
-    /// Writes `lines`, of which each ends with a newline. `stop` ends the wait for a reader that takes nothing.
-    pub(crate) fn write(&mut self, lines: &[u8], stop: &AtomicBool) -> Outcome {
-        let mut outcome = Outcome { taken_bytes: 0, error: None, replaced: false };
-        let written = match self.target.clone() {
-            Target::Discard => Ok(()),
-            Target::Stdout => stream(&mut io::stdout().lock(), lines),
-            Target::Stderr => stream(&mut io::stderr().lock(), lines),
-            Target::File(path) => self.write_file(&path, lines, stop, &mut outcome),
-        };
-        match written {
+    pub(super) fn is_regular(&self) -> bool {
+        self.file.as_ref().is_some_and(|f| f.regular)
+    }
+
+    pub(super) fn write(&mut self, lines: &[u8], stop: &AtomicBool) -> Outcome {
+        let mut outcome = Outcome::default();
+        match self.try_write(lines, stop, &mut outcome) {
             Ok(()) => outcome.taken_bytes = lines.len(),
             Err(error) => outcome.error = Some(error),
         }
         outcome
     }
 
-    fn write_file(&mut self, path: &Path, lines: &[u8], stop: &AtomicBool, outcome: &mut Outcome) -> io::Result<()> {
-        if self.file.as_ref().is_some_and(|f| !f.is_still_at(path)) {
-            self.file = None;
-            self.torn = false;
-            outcome.replaced = true;
-        }
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => {
-                let file = OpenFile::open(path, self.mode)?;
-                self.torn = file.ends_in_mid_line(path).unwrap_or(self.torn);
-                file
-            }
-        };
+    fn try_write(&mut self, lines: &[u8], stop: &AtomicBool, outcome: &mut Outcome) -> io::Result<()> {
+        let mut file = self.present(lines.len() as u64, outcome)?;
         if self.torn {
             file.write_all(b"\n", stop).map_err(|(_, e)| e)?;
             self.torn = false;
         }
         match file.write_all(lines, stop) {
             Ok(()) => {
+                file.length_bytes += lines.len() as u64;
                 self.file = Some(file);
                 Ok(())
             }
@@ -130,11 +80,45 @@ impl Sink {
             }
         }
     }
-}
 
-fn stream(out: &mut impl Write, lines: &[u8]) -> io::Result<()> {
-    out.write_all(lines)?;
-    out.flush()
+    /// The file that is at the path now, rotated if it is time.
+    fn present(&mut self, more_bytes: u64, outcome: &mut Outcome) -> io::Result<OpenFile> {
+        if let Some(stat) = self.file.as_ref().map(|f| f.still_at(&self.path)) {
+            match stat {
+                Some(length_bytes) => self.file.iter_mut().for_each(|f| f.length_bytes = length_bytes),
+                None => {
+                    self.file = None;
+                    self.torn = false;
+                    outcome.replaced = true;
+                }
+            }
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.open()?,
+        };
+        if !(file.regular && self.rotation.is_due(file.length_bytes, more_bytes, file.since)) {
+            return Ok(file);
+        }
+        // Without a new name there is no rotation, but there is a log: writing goes on where it was.
+        match self.rotation.rename(&self.path) {
+            Ok(()) => {
+                drop(file);
+                tidy(self.path.clone(), self.rotation.clone());
+                self.open()
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, "an audit file could not be rotated");
+                Ok(OpenFile { since: SystemTime::now(), ..file })
+            }
+        }
+    }
+
+    fn open(&mut self) -> io::Result<OpenFile> {
+        let file = OpenFile::open(&self.path, self.mode)?;
+        self.torn = file.ends_in_mid_line(&self.path).unwrap_or(self.torn);
+        Ok(file)
+    }
 }
 
 impl OpenFile {
@@ -152,7 +136,11 @@ impl OpenFile {
             | OFlags::NONBLOCK;
         let fd = open(path, flags, Mode::from_raw_mode(mode.unwrap_or(0o600)))?;
         let stat = fstat(&fd)?;
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let regular = kind == FileType::RegularFile;
+        if kind == FileType::BlockDevice {
+            return Err(io::Error::new(ErrorKind::PermissionDenied, "it is a disk and not a file"));
+        }
         if regular {
             match mode {
                 // Only files of our own kind: a log to /dev/null must not change the machine's /dev/null.
@@ -165,12 +153,14 @@ impl OpenFile {
         }
         let file = File::from(fd);
         let meta = file.metadata()?;
-        Ok(Self { regular, device: meta.dev(), inode: meta.ino(), file })
+        let since = meta.created().unwrap_or_else(|_| SystemTime::now());
+        Ok(Self { regular, length_bytes: meta.len(), since, device: meta.dev(), inode: meta.ino(), file })
     }
 
-    /// Whether the path still leads to this file. Deleting or renaming a log is not to go unnoticed.
-    fn is_still_at(&self, path: &Path) -> bool {
-        statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_ino == self.inode && stat.st_dev == self.device)
+    /// The file's length if the path still leads to it. Deleting or renaming a log is not to go unnoticed.
+    fn still_at(&self, path: &Path) -> Option<u64> {
+        let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        (stat.st_ino == self.inode && stat.st_dev == self.device).then(|| u64::try_from(stat.st_size).unwrap_or(0))
     }
 
     /// Whether an earlier process died inside a line; `None` if that cannot be seen.
@@ -234,8 +224,8 @@ mod tests {
     static GO_ON: AtomicBool = AtomicBool::new(false);
     static STOP: AtomicBool = AtomicBool::new(true);
 
-    fn sink(path: &Path) -> Sink {
-        Sink::new(Target::File(path.to_owned()), Some(0o600))
+    fn sink(path: &Path) -> FileSink {
+        FileSink::new(path.to_owned(), Some(0o600), Rotation::default())
     }
 
     #[test]
