@@ -122,6 +122,13 @@ impl Keyring {
         Ok(next)
     }
 
+    /// The next ring: the same keys under a fresh root key.
+    pub(crate) fn with_fresh_root(&self, entropy: &dyn Entropy) -> Result<Self, KeyringError> {
+        let mut next = Self::from_plaintext(&self.to_plaintext()?)?;
+        next.root = SecretBytes::new(entropy.bytes(KEY_BYTES).map_err(EnvelopeError::from)?);
+        Ok(next)
+    }
+
     /// The next ring: the same keys and other rules of rotation.
     pub fn with_rotation(&self, rotation: RotationConfig) -> Result<Self, KeyringError> {
         let mut next = Self::from_plaintext(&self.to_plaintext()?)?;

@@ -8,11 +8,14 @@
 
 mod cache;
 mod keyring;
+mod pages;
 mod progress;
+mod root;
 mod seal;
 mod transaction;
 
 pub use keyring::{Keyring, KeyringError, RotationConfig, TermInfo};
 pub use progress::{Progress, ShareOutcome};
-pub use seal::{Barrier, BarrierError, Counts, Initialised, SealConfig, Sealed, Unsealed, Watch};
+pub use root::{FreshShares, NewBarrier, NextRoot, RecoveryConfig, SHAMIR, SealConfig, WrappedRoot};
+pub use seal::{Barrier, BarrierError, Counts, Sealed, Unsealed, Watch};
 pub use transaction::Txn;

@@ -4,35 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use envelope::{Ciphertext, DataKey, EnvelopeError, KEY_BYTES, NameKey, SealedName, term_of};
+use envelope::{EnvelopeError, NameKey, SealedName, term_of};
 use secret::{Entropy, EntropyError, SecretBytes, Time};
-use serde::{Deserialize, Serialize};
-use shamir::{ShamirError, Threshold, split};
-use storage::{Changeset, Check, PublicRecord, Space, Store, StoreError, StoredBytes, TxnError, versioned};
+use shamir::ShamirError;
+use storage::{Changeset, Check, PublicRecord, Space, Store, StoreError, TxnError, versioned};
 
 use crate::cache::Caches;
 use crate::keyring::{Keyring, KeyringError, RotationConfig};
+use crate::root::{SealConfig, put_keyring};
 use crate::transaction::Txn;
-
-/// The shape of the seal, readable before it opens. Field names are Vault's `core/seal-config`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealConfig {
-    /// `shamir`.
-    #[serde(rename = "type")]
-    pub seal_type: String,
-    /// Number of shares.
-    pub secret_shares: u8,
-    /// Number of shares that open.
-    pub secret_threshold: u8,
-    /// 1: the shares make the key that opens a stored root key.
-    pub stored_shares: u8,
-    /// Format of everything behind the barrier; newer is refused.
-    #[serde(default)]
-    pub format: u32,
-}
-
-/// Format of the data behind the barrier that this program writes and reads.
-const FORMAT: u32 = 1;
 
 /// Longest path of a record. Sealed it stays below the 64 KiB that a key of the stores may have.
 const NAME_BYTES_MAX: usize = 32 << 10;
@@ -47,7 +27,7 @@ pub enum BarrierError {
     #[error("Vault is not initialized")]
     Uninitialised,
     /// The key opens nothing: the shares were not a right set.
-    #[error("failed to decrypt keys from storage: message authentication failed")]
+    #[error("failed to decrypt keys from storage: cipher: message authentication failed")]
     WrongKey,
     /// A public record is damaged.
     #[error("the record {0} is damaged: {1}")]
@@ -98,6 +78,8 @@ struct Counters {
     lists: AtomicU64,
     /// Encryptions under the active key, and the term that key has: the total starts anew with the next term.
     encryptions: AtomicU64,
+    /// Those under the same key that happened before, on any node, as far as was noted.
+    earlier: AtomicU64,
     term: AtomicU64,
 }
 
@@ -112,7 +94,8 @@ pub struct Counts {
     pub deletes: u64,
     /// Folders listed.
     pub lists: u64,
-    /// Encryptions on this node under the key that is active now. Those before the last unseal are not counted.
+    /// Encryptions under the key that is active now: on this node since it was opened, and before as far as
+    /// [`Barrier::recall_encryptions`] was told.
     pub encryptions: u64,
 }
 
@@ -139,17 +122,7 @@ impl Watch {
     }
 }
 
-/// What initialising makes: the entry to propose, the shares to hand out, and the open barrier to fill before it is dropped.
-pub struct Initialised {
-    /// Seal config, sealed root key and keyring, guarded by "nobody did this before".
-    pub change: Changeset,
-    /// The shares in Vault's format.
-    pub shares: Vec<SecretBytes>,
-    /// Open, so that the first records can be written in the same entry.
-    pub barrier: Barrier<Unsealed>,
-}
-
-fn public(store: &dyn Store, record: PublicRecord) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+pub(crate) fn public(store: &dyn Store, record: PublicRecord) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
     match store.get(Space::State, record.name())? {
         Some(stored) => versioned(&stored).map(|(v, bytes)| Some((v, bytes.to_vec()))),
         None => Ok(None),
@@ -166,76 +139,12 @@ impl Barrier<Sealed> {
     /// The shape of the seal; `None` before initialisation.
     pub fn config(&self) -> Result<Option<SealConfig>, BarrierError> {
         let Some((_, bytes)) = public(&*self.store, PublicRecord::SealConfig)? else { return Ok(None) };
-        let config: SealConfig = serde_json::from_slice(&bytes)
-            .map_err(|e| BarrierError::Damaged("core/seal-config", format!("JSON column {}", e.column())))?;
-        if config.format > FORMAT {
-            return Err(BarrierError::NewerFormat { found: config.format, known: FORMAT });
-        }
-        Ok(Some(config))
+        SealConfig::parse(&bytes).map(Some)
     }
 
-    /// Makes keys and shares.
-    pub fn initialise(&self, shape: Threshold, now: Time, entropy: &dyn Entropy) -> Result<Initialised, BarrierError> {
-        let keyring = Keyring::generate(now, entropy)?;
-        let mut change = Changeset::default();
-        for record in [PublicRecord::SealConfig, PublicRecord::RootKey, PublicRecord::Keyring] {
-            change.checks.push(Check::Version { key: record.name().to_vec(), version: 0 });
-        }
-        let shares = put_shares(&keyring, shape, entropy, &mut change)?;
-        put_keyring(&keyring, entropy, &mut change)?;
-        let barrier = Barrier { store: Arc::clone(&self.store), state: Unsealed::new(keyring)? };
-        Ok(Initialised { change, shares, barrier })
+    pub(crate) fn store_arc(&self) -> &Arc<dyn Store> {
+        &self.store
     }
-
-    /// Opens with the key that the shares make.
-    pub fn unseal(&self, share_key: &SecretBytes) -> Result<Barrier<Unsealed>, BarrierError> {
-        self.config()?.ok_or(BarrierError::Uninitialised)?;
-        let root = open_root(&*self.store, share_key)?;
-        let (_, sealed) = public(&*self.store, PublicRecord::Keyring)?
-            .ok_or_else(|| BarrierError::Damaged("core/keyring", "it is missing".into()))?;
-        let ring = DataKey::new(1, root)?
-            .open_bytes(PublicRecord::Keyring.name(), &sealed)
-            .map_err(|e| BarrierError::Damaged("core/keyring", e.to_string()))?;
-        Ok(Barrier { store: Arc::clone(&self.store), state: Unsealed::new(Keyring::from_plaintext(&ring)?)? })
-    }
-}
-
-fn open_root(store: &dyn Store, share_key: &SecretBytes) -> Result<SecretBytes, BarrierError> {
-    let (_, sealed) = public(store, PublicRecord::RootKey)?.ok_or(BarrierError::Uninitialised)?;
-    let sealed = Ciphertext::parse(sealed).map_err(|e| BarrierError::Damaged("core/hsm/barrier-unseal-keys", e.to_string()))?;
-    match DataKey::new(1, share_key.clone())?.open(PublicRecord::RootKey.name(), &sealed) {
-        Ok(root) => Ok(root),
-        Err(EnvelopeError::NotAuthentic) => Err(BarrierError::WrongKey),
-        Err(e) => Err(e.into()),
-    }
-}
-
-fn put_shares(
-    keyring: &Keyring,
-    shape: Threshold,
-    entropy: &dyn Entropy,
-    change: &mut Changeset,
-) -> Result<Vec<SecretBytes>, BarrierError> {
-    let share_key = SecretBytes::new(entropy.bytes(KEY_BYTES)?);
-    let config = SealConfig {
-        seal_type: "shamir".into(),
-        secret_shares: shape.shares(),
-        secret_threshold: shape.threshold(),
-        stored_shares: 1,
-        format: FORMAT,
-    };
-    let config = serde_json::to_vec(&config).map_err(|e| BarrierError::Damaged("core/seal-config", e.to_string()))?;
-    let root = DataKey::new(1, share_key.clone())?.seal(PublicRecord::RootKey.name(), keyring.root().expose(), entropy)?;
-    change.put(StoredBytes::Public(PublicRecord::SealConfig, config));
-    change.put(StoredBytes::Public(PublicRecord::RootKey, root.into_bytes()));
-    Ok(split(&share_key, shape, entropy)?)
-}
-
-fn put_keyring(keyring: &Keyring, entropy: &dyn Entropy, change: &mut Changeset) -> Result<(), BarrierError> {
-    let sealed =
-        DataKey::new(1, keyring.root().clone())?.seal(PublicRecord::Keyring.name(), keyring.to_plaintext()?.expose(), entropy)?;
-    change.put(StoredBytes::Public(PublicRecord::Keyring, sealed.into_bytes()));
-    Ok(())
 }
 
 impl Unsealed {
@@ -247,6 +156,10 @@ impl Unsealed {
 }
 
 impl Barrier<Unsealed> {
+    pub(crate) fn opened(store: Arc<dyn Store>, keyring: Keyring) -> Result<Self, BarrierError> {
+        Ok(Self { store, state: Unsealed::new(keyring)? })
+    }
+
     /// Begins a transaction.
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> Txn {
@@ -257,22 +170,6 @@ impl Barrier<Unsealed> {
     #[must_use]
     pub fn keyring(&self) -> Arc<Keyring> {
         self.state.keyring.load_full()
-    }
-
-    /// Whether this is the key that the shares make. For rekey and generate-root.
-    pub fn verify(&self, share_key: &SecretBytes) -> Result<bool, BarrierError> {
-        match open_root(&*self.store, share_key) {
-            Ok(root) => Ok(self.keyring().root().ct_eq(root.expose())),
-            Err(BarrierError::WrongKey | BarrierError::Envelope(EnvelopeError::KeySize(_))) => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// The entry that gives the root key new shares.
-    pub fn reshare(&self, shape: Threshold, entropy: &dyn Entropy) -> Result<(Changeset, Vec<SecretBytes>), BarrierError> {
-        let mut change = Changeset::default();
-        let shares = put_shares(&self.keyring(), shape, entropy, &mut change)?;
-        Ok((change, shares))
     }
 
     /// The entry that adds a data key; [`Barrier::reload`] takes it up once it is applied.
@@ -295,14 +192,12 @@ impl Barrier<Unsealed> {
 
     /// Reads the keyring anew; every node does when an entry touched it.
     pub fn reload(&self) -> Result<(), BarrierError> {
-        let (_, sealed) = public(&*self.store, PublicRecord::Keyring)?
-            .ok_or_else(|| BarrierError::Damaged("core/keyring", "it is missing".into()))?;
-        let plain = DataKey::new(1, self.keyring().root().clone())?.open_bytes(PublicRecord::Keyring.name(), &sealed)?;
-        let next = Keyring::from_plaintext(&plain)?;
+        let next = self.stored_keyring()?;
         let term = u64::from(next.active().term);
         self.state.keyring.store(Arc::new(next));
         if self.state.counters.term.swap(term, Ordering::AcqRel) != term {
             self.state.counters.encryptions.store(0, Ordering::Release);
+            self.state.counters.earlier.store(0, Ordering::Release);
         }
         Ok(())
     }
@@ -317,7 +212,16 @@ impl Barrier<Unsealed> {
             puts: get(&c.puts),
             deletes: get(&c.deletes),
             lists: get(&c.lists),
-            encryptions: get(&c.encryptions),
+            encryptions: get(&c.encryptions).saturating_add(get(&c.earlier)),
+        }
+    }
+
+    /// So many encryptions were noted for this term. If more are known already, or another term is active, nothing changes.
+    pub fn recall_encryptions(&self, term: u32, noted: u64) {
+        let c = &self.state.counters;
+        let known = self.counts().encryptions;
+        if c.term.load(Ordering::Acquire) == u64::from(term) && noted > known {
+            c.earlier.fetch_add(noted - known, Ordering::AcqRel);
         }
     }
 
@@ -375,6 +279,10 @@ impl Barrier<Unsealed> {
 
     pub(crate) fn count_list(&self) {
         self.state.counters.lists.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use envelope::SealedName;
 use secret::{Entropy, SecretBytes};
-use storage::{Changeset, Check, Listing, Page, Record, Space, StoredBytes, Transaction, TxnError, range_digest, versioned};
+use storage::{
+    Changeset, Check, Listing, Page, PageNames, Record, Space, StoredBytes, Transaction, TxnError, range_digest, versioned,
+};
 
 use crate::cache::Versioned;
 use crate::{Barrier, BarrierError, Unsealed};
 
 /// How many keys of one subfolder a listing walks over before it seeks past the folder instead.
-const SKIP_COUNT_MAX: usize = 8;
+pub(crate) const SKIP_COUNT_MAX: usize = 8;
 
 /// A transaction. Nothing is kept until its [`Txn::finish`]ed changeset is proposed and applied.
 pub struct Txn {
@@ -126,7 +128,7 @@ impl Barrier<Unsealed> {
     }
 
     /// Sorted names directly below `folder`, as applied.
-    fn listing(&self, folder: &str) -> Result<Arc<Listing>, TxnError> {
+    pub(crate) fn listing(&self, folder: &str) -> Result<Arc<Listing>, TxnError> {
         let sealed = self.name(folder)?;
         if let Some(found) = self.caches().listing(&sealed) {
             return Ok(found);
@@ -177,6 +179,12 @@ impl Barrier<Unsealed> {
 }
 
 impl Transaction for Txn {
+    fn void(&mut self) {
+        self.reads.clear();
+        self.listed.clear();
+        self.writes.clear();
+    }
+
     fn get(&mut self, key: &str) -> Result<Option<Record>, TxnError> {
         if let Some(written) = self.writes.get(key) {
             return Ok(written.clone());
@@ -218,6 +226,15 @@ impl Transaction for Txn {
         }
         let merged: Vec<String> = names.into_iter().filter(|(_, there)| *there).map(|(n, _)| n.to_owned()).collect();
         Ok(paged(merged.iter(), page))
+    }
+
+    /// Claims nothing about the folder, so nothing of it is checked at commit.
+    fn page(&mut self, prefix: &str, page: &Page) -> Result<PageNames, TxnError> {
+        let Some(limit) = page.limit.filter(|_| self.own_names(prefix).is_ok_and(|own| own.is_empty())) else {
+            return Ok(PageNames { names: self.list(prefix, page)?, sorted: true });
+        };
+        self.barrier.count_list();
+        self.barrier.page(prefix, page, limit)
     }
 
     fn list_shared(&mut self, prefix: &str) -> Result<Arc<Listing>, TxnError> {
@@ -271,7 +288,7 @@ impl Txn {
     }
 }
 
-fn paged<'n>(names: impl Iterator<Item = &'n String>, page: &Page) -> Vec<String> {
+pub(crate) fn paged<'n>(names: impl Iterator<Item = &'n String>, page: &Page) -> Vec<String> {
     names
         .skip_while(|n| page.after.as_ref().is_some_and(|after| *n <= after))
         .take(page.limit.unwrap_or(usize::MAX))

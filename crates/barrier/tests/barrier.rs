@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use barrier::{Barrier, BarrierError, Sealed, Txn, Unsealed};
+use barrier::{Barrier, BarrierError, FreshShares, Sealed, Txn, Unsealed, WrappedRoot};
 use secret::{SecretBytes, SystemEntropy, Time};
 use shamir::{Threshold, combine};
 use storage::{Batch, Changeset, Durability, MemoryStore, Page, Space, Store, Transaction, apply};
@@ -40,9 +40,22 @@ impl Node {
     fn initialised(shares: u64, threshold: u64) -> (Self, Vec<SecretBytes>) {
         let mut node = Self::new();
         let shape = Threshold::new(shares, threshold).unwrap();
-        let init = node.sealed().initialise(shape, Time::from_unix(1), &SystemEntropy).unwrap();
-        assert!(node.apply(&init.change));
-        (node, init.shares)
+        let (change, shares) = node.first_entry(shape);
+        assert!(node.apply(&change));
+        (node, shares)
+    }
+
+    fn first_entry(&self, shape: Threshold) -> (Changeset, Vec<SecretBytes>) {
+        let made = self.sealed().prepare(Time::from_unix(1), &SystemEntropy).unwrap();
+        let fresh = FreshShares::generate(shape, &SystemEntropy).unwrap();
+        let wrapped = WrappedRoot::under_shares(made.root(), fresh.key(), shape, &SystemEntropy).unwrap();
+        (made.finish(wrapped, &SystemEntropy).unwrap().0, fresh.shares().to_vec())
+    }
+
+    fn rekey(&self, barrier: &Barrier<Unsealed>, fresh: &FreshShares) -> Changeset {
+        let next = barrier.next_root(&SystemEntropy).unwrap();
+        let wrapped = WrappedRoot::under_shares(next.root(), fresh.key(), fresh.shape(), &SystemEntropy).unwrap();
+        barrier.rekey(&next, wrapped, &SystemEntropy).unwrap()
     }
 
     fn commit(&mut self, barrier: &Barrier<Unsealed>, txn: Txn) -> bool {
@@ -70,8 +83,8 @@ fn wrong_shares_open_nothing_and_a_second_init_conflicts() {
     let (mut node, shares) = Node::initialised(5, 3);
     assert!(matches!(node.sealed().unseal(&combine(&shares[..2]).unwrap()), Err(BarrierError::WrongKey)));
     assert!(matches!(Node::new().sealed().unseal(&SecretBytes::new(vec![0; 32])), Err(BarrierError::Uninitialised)));
-    let again = node.sealed().initialise(Threshold::new(1, 1).unwrap(), Time::from_unix(2), &SystemEntropy).unwrap();
-    assert!(!node.apply(&again.change));
+    let (again, _) = node.first_entry(Threshold::new(1, 1).unwrap());
+    assert!(!node.apply(&again));
     let barrier = node.open(&shares[2..]);
     assert!(barrier.verify(&combine(&shares[..3]).unwrap()).unwrap());
     assert!(!barrier.verify(&SecretBytes::new(vec![1; 32])).unwrap());
@@ -182,13 +195,85 @@ fn old_records_open_after_rotation_and_new_shares_replace_old_ones() {
     let mut txn = barrier.begin();
     put(&mut txn, "new", "2");
     assert!(node.commit(&barrier, txn));
-    let (change, fresh) = barrier.reshare(Threshold::new(3, 2).unwrap(), &SystemEntropy).unwrap();
+    let fresh = FreshShares::generate(Threshold::new(3, 2).unwrap(), &SystemEntropy).unwrap();
+    let change = node.rekey(&barrier, &fresh);
     assert!(node.apply(&change));
     assert!(matches!(node.sealed().unseal(&shares[0]), Err(BarrierError::WrongKey)));
-    let reopened = node.open(&fresh[1..]);
+    let reopened = node.open(&fresh.shares()[1..]);
     let mut txn = reopened.begin();
     assert_eq!(get(&mut txn, "old").as_deref(), Some("1"));
     assert_eq!(get(&mut txn, "new").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_node_that_is_open_follows_a_rekey_and_what_comes_after_it() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let (proposer, standby) = (node.open(&shares), node.open(&shares));
+    let fresh = FreshShares::generate(Threshold::new(2, 2).unwrap(), &SystemEntropy).unwrap();
+    let old_root = node.sealed().wrapped_root().unwrap();
+    let changes = [node.rekey(&proposer, &fresh)];
+    for change in &changes {
+        assert!(node.apply(change));
+        for barrier in [&proposer, &standby] {
+            barrier.touched(change.writes.iter().map(|w| w.key.as_slice()));
+        }
+    }
+    assert_ne!(node.sealed().wrapped_root().unwrap(), old_root);
+    let change = standby.rotate(Time::from_unix(9), &SystemEntropy).unwrap();
+    assert!(node.apply(&change), "the standby has the keyring as stored");
+    for barrier in [&proposer, &standby] {
+        barrier.touched(change.writes.iter().map(|w| w.key.as_slice()));
+        assert_eq!(barrier.keyring().active().term, 2);
+        assert!(barrier.verify(fresh.key()).unwrap() && !barrier.verify(&shares[0]).unwrap());
+    }
+    assert_eq!(node.open(fresh.shares()).keyring().active().term, 2);
+}
+
+#[test]
+fn of_two_rekeys_at_once_one_conflicts() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let shape = Threshold::new(1, 1).unwrap();
+    let [a, b] = [0, 1].map(|_| FreshShares::generate(shape, &SystemEntropy).unwrap());
+    let [first, second] = [&a, &b].map(|fresh| node.rekey(&barrier, fresh));
+    let rotate = barrier.rotate(Time::from_unix(5), &SystemEntropy).unwrap();
+    assert!(node.apply(&first));
+    assert!(!node.apply(&second) && !node.apply(&rotate));
+    assert!(node.sealed().unseal(a.key()).is_ok());
+}
+
+#[test]
+fn an_outer_seal_keeps_the_root_key() {
+    let mut node = Node::new();
+    let made = node.sealed().prepare(Time::from_unix(1), &SystemEntropy).unwrap();
+    let root = made.root().clone();
+    let (change, _) = made.finish(WrappedRoot::under_seal("static", b"wrapped".to_vec()), &SystemEntropy).unwrap();
+    assert!(node.apply(&change));
+    let config = node.sealed().config().unwrap().unwrap();
+    assert_eq!((config.seal_type.as_str(), config.secret_shares, config.is_shamir()), ("static", 1, false));
+    assert_eq!(node.sealed().wrapped_root().unwrap(), b"wrapped");
+    assert!(node.sealed().unseal_with_root(SecretBytes::new(vec![1; 32])).is_err());
+    assert!(node.sealed().unseal(&SecretBytes::new(vec![1; 32])).is_err());
+    assert_eq!(node.sealed().unseal_with_root(root).unwrap().keyring().active().term, 1);
+}
+
+#[test]
+fn noted_encryptions_only_raise_the_count_of_their_term() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let count = || barrier.counts().encryptions;
+    for (term, noted, known) in [(1, 1000, 1000), (1, 10, 1000), (2, 5000, 1000), (1, 1001, 1001)] {
+        barrier.recall_encryptions(term, noted);
+        assert_eq!(count(), known, "{term} {noted}");
+    }
+    let mut txn = barrier.begin();
+    put(&mut txn, "a", "1");
+    assert!(node.commit(&barrier, txn));
+    assert_eq!(count(), 1002);
+    let change = barrier.rotate(Time::from_unix(5), &SystemEntropy).unwrap();
+    assert!(node.apply(&change));
+    barrier.touched(change.writes.iter().map(|w| w.key.as_slice()));
+    assert_eq!(count(), 0);
 }
 
 #[test]

@@ -55,7 +55,7 @@ async fn measure(folder: &Path, time: Duration, memory: bool) -> Result<(), Fail
     }
     report("bare synced commit", commits, syncs);
     let opened = Instant::now();
-    let replica = Replica::open(Arc::clone(&store), Settings::new("bench", "c", "a"), Arc::new(Nobody)).await?;
+    let replica = Replica::open(Arc::clone(&store), settings(folder, memory), Arc::new(Nobody)).await?;
     replica.bootstrap().await?;
     println!("open + bootstrap         {:>9.1} ms", opened.elapsed().as_secs_f64() * 1e3);
     let replica = Arc::new(replica);
@@ -75,10 +75,16 @@ async fn measure(folder: &Path, time: Duration, memory: bool) -> Result<(), Fail
     replica.shutdown().await?;
     drop(replica);
     let opened = Instant::now();
-    let replica = Replica::open(store, Settings::new("bench", "c", "a"), Arc::new(Nobody)).await?;
+    let replica = Replica::open(store, settings(folder, memory), Arc::new(Nobody)).await?;
     replica.leadership().wait_for(|leads| *leads).await?;
     println!("open to leading          {:>9.1} ms", opened.elapsed().as_secs_f64() * 1e3);
     Ok(replica.shutdown().await?)
+}
+
+fn settings(folder: &Path, memory: bool) -> Settings {
+    let mut settings = Settings::new("bench", "c", "a");
+    settings.log_dir = (!memory).then(|| folder.join("log"));
+    settings
 }
 
 fn fdatasync_rate(folder: &Path, time: Duration) -> Result<f64, Failure> {

@@ -22,6 +22,8 @@ pub(crate) mod meta {
     pub(crate) const APPLIED: &[u8] = b"raft/applied";
     pub(crate) const MEMBERSHIP: &[u8] = b"raft/membership";
     pub(crate) const NODE: &[u8] = b"raft/node";
+    /// Position of the last snapshot that was installed: only there may the state lead the log.
+    pub(crate) const INSTALLED: &[u8] = b"raft/installed";
     pub(crate) const INSTALLING: &[u8] = b"raft/installing";
 }
 
@@ -123,13 +125,15 @@ enum Body<C> {
     Blank,
     Change(C),
     Members(Members),
+    Restore([u8; 16]),
 }
 
 /// Encodes a log entry.
 pub(crate) fn encode_entry(entry: &Entry) -> Result<Vec<u8>, StoreError> {
     let body = match &entry.payload {
         EntryPayload::Blank => Body::Blank,
-        EntryPayload::Normal(Proposal(change)) => Body::Change(change.as_ref()),
+        EntryPayload::Normal(Proposal::Change(change)) => Body::Change(change.as_ref()),
+        EntryPayload::Normal(Proposal::Restore(token)) => Body::Restore(*token),
         EntryPayload::Membership(m) => Body::Members(m.into()),
     };
     encode(&Record { at: (&entry.log_id).into(), body })
@@ -143,7 +147,8 @@ pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<Entry, StoreError
     }
     let payload = match record.body {
         Body::Blank => EntryPayload::Blank,
-        Body::Change(change) => EntryPayload::Normal(Proposal(Arc::new(change))),
+        Body::Change(change) => EntryPayload::Normal(Proposal::Change(Arc::new(change))),
+        Body::Restore(token) => EntryPayload::Normal(Proposal::Restore(token)),
         Body::Members(m) => EntryPayload::Membership(m.restore()?),
     };
     Ok(Entry { log_id: record.at.into(), payload })

@@ -19,6 +19,9 @@ pub struct Settings {
     pub api_addr: String,
     /// Where a received snapshot lies while it is installed. `None` only for memory stores.
     pub snapshot_dir: Option<PathBuf>,
+    /// Where the log's files are. `None` keeps the log in the store: for memory stores, and for stores that older programs
+    /// wrote; such a log moves to the files. With files, replication runs on a thread of its own.
+    pub log_dir: Option<PathBuf>,
     /// Applied entries kept in the log for followers that lag.
     pub trailing_logs: u64,
     /// Entries between two snapshots, after which the log is purged down to `trailing_logs`.
@@ -44,6 +47,7 @@ impl Settings {
             cluster_addr: cluster_addr.into(),
             api_addr: api_addr.into(),
             snapshot_dir: None,
+            log_dir: None,
             trailing_logs: 1024,
             snapshot_threshold: 2048,
             log_bytes: 8 * 1024 * 1024,

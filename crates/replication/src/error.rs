@@ -61,6 +61,9 @@ pub enum ProposeError {
     /// The disk is full. Proposals work again once there is room, and one that had begun may still be committed then.
     #[error("storage: {0}")]
     Full(String),
+    /// There are other nodes, which could not follow.
+    #[error("the state of a cluster cannot be replaced while it has more than one node; remove the others first")]
+    Followed,
     /// The replica is shut down.
     #[error("replication is shut down")]
     Shutdown,

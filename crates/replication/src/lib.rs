@@ -9,7 +9,9 @@
 
 mod codec;
 mod config;
+mod disk;
 mod error;
+mod home;
 mod limits;
 mod log;
 mod machine;
@@ -17,10 +19,12 @@ mod maintenance;
 mod network;
 mod node;
 mod replica;
+mod restore;
 mod shared;
 mod snapshot;
 mod status;
 mod types;
+mod wal;
 mod writer;
 
 pub use config::Settings;
@@ -29,7 +33,8 @@ pub use limits::MAX_CHANGE_BYTES;
 pub use machine::Observer;
 pub use network::{Alone, Answer, Peers, Rpc, Unreachable};
 pub use replica::Replica;
-pub use snapshot::StateSnapshot;
+pub use restore::Incoming;
+pub use snapshot::{StateSnapshot, Visit};
 pub use status::{Peer, State, Status};
 pub use types::Applied;
 

@@ -50,3 +50,9 @@ pub(crate) const MARK_BYTES: u64 = 256 * 1024;
 
 /// How long a shutdown waits for tasks to let go of the store; they only have to notice.
 pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// One file of the log. Purging is as fine as this; two or three of them are what the log costs a node without followers.
+pub(crate) const SEGMENT_BYTES: u64 = 1024 * 1024;
+
+/// Log kept by a node that has no followers to serve.
+pub(crate) const SOLE_LOG_BYTES: u64 = SEGMENT_BYTES;

@@ -1,15 +1,15 @@
-//! openraft's log over [`Space::Log`](storage::Space::Log): reads see an entry as soon as it was appended, from memory
+//! openraft's log over a [`Disk`](crate::disk::Disk): reads see an entry as soon as it was appended, from memory
 //! until (and a little after) it is on disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, ControlFlow, RangeBounds};
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
-use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
@@ -18,17 +18,18 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::codec::{self, Ballot, Position, meta};
-use crate::limits::{MARK_BYTES, READ_CHUNK_BYTES, READ_CHUNK_ENTRIES, RECENT_BYTES};
+use crate::disk::{Disk, Write};
+use crate::limits::{MARK_BYTES, READ_CHUNK_BYTES, READ_CHUNK_ENTRIES, RECENT_BYTES, SOLE_LOG_BYTES};
 use crate::shared::{Hold, Shared};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
-use crate::writer::{Done, Job, Write, Writer};
+use crate::writer::{Done, Job, Writer};
 
 /// The log of one node. Clones share it.
 #[derive(Clone)]
 pub struct LogStore(Arc<Log>);
 
 struct Log {
-    store: Arc<dyn Store>,
+    disk: Arc<Disk>,
     shared: Arc<Shared>,
     view: Arc<Mutex<View>>,
     writer: Writer,
@@ -65,19 +66,18 @@ struct Mark {
 }
 
 impl LogStore {
-    /// Opens the log in `store`. `grown_bytes`: ring [`Shared`]'s bell when the log appended since the last purge is larger.
-    pub fn open(store: Arc<dyn Store>, shared: Arc<Shared>, grown_bytes: u64) -> Result<Self, StoreError> {
-        let purged = read_meta::<Position>(&*store, meta::PURGED, "purge mark")?.map(LogId::from);
+    /// Opens the log, in the folder `files` or else in `store`. `grown_bytes`: ring [`Shared`]'s bell when the log appended
+    /// since the last purge is larger.
+    pub fn open(store: Arc<dyn Store>, shared: Arc<Shared>, grown_bytes: u64, files: Option<&Path>) -> Result<Self, StoreError> {
         let vote = read_meta::<Ballot>(&*store, meta::VOTE, "vote")?.map(Vote::from);
-        let last = match store.last(Space::Log)? {
-            Some((key, value)) => Some(codec::decode_entry(codec::log_index(&key)?, &value)?.log_id),
-            None => purged,
-        };
+        let (disk, purged, last) = Disk::open(store, files)?;
+        let (purged, last) = (purged.map(LogId::from), last.map(LogId::from));
+        let disk = Arc::new(disk);
         let view = Arc::new(Mutex::new(View { last, purged, vote, ..View::default() }));
         let written = Arc::clone(&view);
-        let writer = Writer::start(Arc::clone(&store), Arc::clone(&shared), move |index| written.lock().written(index))?;
+        let writer = Writer::start(Arc::clone(&disk), Arc::clone(&shared), move |index| written.lock().written(index))?;
         let hold = Hold::on(&shared);
-        Ok(Self(Arc::new(Log { store, shared, view, writer, grown_bytes, _hold: hold })))
+        Ok(Self(Arc::new(Log { disk, shared, view, writer, grown_bytes, _hold: hold })))
     }
 
     /// The last index that may be purged to keep at most `bytes` or `age` behind it.
@@ -95,6 +95,16 @@ impl LogStore {
     /// The last index that was purged.
     pub(crate) fn purged_index(&self) -> Option<u64> {
         self.0.view.lock().purged.map(|id| id.index())
+    }
+
+    /// The last index of the log.
+    pub(crate) fn last_index(&self) -> Option<u64> {
+        self.0.view.lock().last.map(|id| id.index())
+    }
+
+    /// Bytes beyond which the log is purged: followers need some of it, a sole node nothing.
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        if self.0.shared.is_sole() { self.0.grown_bytes.min(SOLE_LOG_BYTES) } else { self.0.grown_bytes }
     }
 
     async fn submit(&self, write: Write) -> io::Result<()> {
@@ -119,7 +129,7 @@ impl LogStore {
         let mut bytes = 0;
         let mut entries = Vec::new();
         if start < memory_from {
-            bytes = self.read_disk(start, memory_from, limit_bytes, &mut entries).map_err(|e| self.0.shared.fail(&e))?;
+            bytes = self.0.disk.read(start, memory_from, limit_bytes, &mut entries).map_err(|e| self.0.shared.fail(&e))?;
         }
         for (entry, size) in recent {
             if bytes > limit_bytes {
@@ -130,24 +140,6 @@ impl LogStore {
         }
         check_no_hole(&entries).map_err(|e| self.0.shared.fail(&e))?;
         Ok(entries)
-    }
-
-    fn read_disk(&self, from: u64, to: u64, limit_bytes: usize, into: &mut Vec<Entry>) -> Result<usize, StoreError> {
-        let mut bytes = 0;
-        let mut failed = None;
-        let (from, to) = (codec::log_key(from), codec::log_key(to));
-        self.0.store.scan(Space::Log, Bound::Included(&from), Bound::Excluded(&to), &mut |key, value| {
-            match codec::log_index(key).and_then(|index| codec::decode_entry(index, value)) {
-                Ok(entry) => into.push(entry),
-                Err(e) => {
-                    failed = Some(e);
-                    return ControlFlow::Break(());
-                }
-            }
-            bytes += value.len();
-            if bytes > limit_bytes { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        failed.map_or(Ok(bytes), Err)
     }
 }
 
@@ -219,8 +211,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut appended = Vec::new();
         for entry in entries {
             let bytes = codec::encode_entry(&entry).map_err(|e| self.0.shared.fail(&e))?;
+            let position = Position::from(&entry.log_id);
             appended.push(Recent { bytes: bytes.len(), entry });
-            encoded.push((appended.last().map_or(0, |r| r.entry.index()), bytes));
+            encoded.push((position, bytes));
         }
         let grown = {
             let mut view = self.0.view.lock();
@@ -229,25 +222,51 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             view.grown()
         };
-        if grown > self.0.grown_bytes {
+        if grown > self.limit_bytes() {
             self.0.shared.log_grew.notify_one();
+        }
+        // With followers the disk must not hold up what is sent to them.
+        if self.0.disk.is_direct() && self.0.shared.is_sole() && self.0.writer.is_idle() {
+            callback.io_completed(self.0.writer.write_here(Write::Append(encoded)).await);
+            return Ok(());
         }
         self.0.writer.send(Job::Write(Write::Append(encoded), Done::Append(callback)))
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
         let range = self.0.view.lock().truncate(last_log_id);
-        match range {
-            Some(range) => self.submit(Write::Truncate(range)).await,
-            None => Ok(()),
-        }
+        let Some(range) = range else { return Ok(()) };
+        let after = last_log_id.as_ref().map(Position::from);
+        self.submit(Write::Truncate { after, from: *range.start(), to: *range.end() }).await
     }
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
-        let upto = codec::encode(&Position::from(&log_id)).map_err(|e| self.0.shared.fail(&e))?;
-        let first = self.0.view.lock().purge(log_id);
+        let upto = Position::from(&log_id);
+        let (first, all) = {
+            let mut view = self.0.view.lock();
+            (view.purge(log_id), view.last == Some(log_id))
+        };
         let Some(from) = first else { return Ok(()) };
-        self.0.writer.send(Job::Purge { from, to: log_id.index(), upto, done: Done::Nobody })
+        if self.0.disk.is_direct() && !all {
+            // Nobody depends on it, and it waits for the state to be durable.
+            let log = self.clone();
+            tokio::task::spawn_blocking(move || log.purge_files(from, upto));
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.0.writer.send(Job::Purge { from, upto, done: if all { Done::Reply(reply) } else { Done::Nobody } })?;
+        if all { answer.await.map_err(|_| io::Error::other("the log writer has stopped"))? } else { Ok(()) }
+    }
+}
+
+impl LogStore {
+    fn purge_files(&self, from: u64, upto: Position) {
+        match self.0.disk.purge(from, upto) {
+            Ok(()) => {}
+            // The next purge takes these files too.
+            Err(e @ StoreError::Full(_)) => tracing::warn!(error = %e, "the log could not be purged"),
+            Err(e) => drop(self.0.shared.fail(&e)),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! openraft's state machine over [`Space::State`](storage::Space::State). The state, the position it stands for and the
-//! membership are committed together, unsynced: the log append that follows syncs them too, and what a power loss takes
-//! from the state is replayed from the log. It can trail the log on disk, never lead it.
+//! membership are committed together, unsynced: what a power loss takes from the state is replayed
+//! from the log. It can trail the log on disk, never lead it, and the log is purged only behind what is synced.
 
 use std::io;
 use std::ops::{Bound, ControlFlow};
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use serde::{Deserialize, Serialize};
 use storage::{Batch, Changeset, Durability, Overlay, Space, Store, StoreError};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -17,9 +18,10 @@ use crate::codec::{self, Position, Roster, meta};
 use crate::error::OpenError;
 use crate::limits::{APPLY_BATCH_BYTES, APPLY_BATCH_ENTRIES, FULL_DISK_RETRY, INSTALL_BATCH_BYTES, INSTALL_BATCH_KEYS};
 use crate::log::read_meta;
+use crate::restore::{self, Token};
 use crate::shared::{Hold, Shared};
 use crate::snapshot::StateSnapshot;
-use crate::types::{Applied, LogId, Membership, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::types::{Applied, LogId, Membership, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Told what changed, so that caches can drop it. Called on the thread that applies: must not block or wait.
 pub trait Observer: Send + Sync {
@@ -53,6 +55,8 @@ struct Run {
     batch: Batch,
     bytes: usize,
     membership: Option<StoredMembership>,
+    /// The last entry replaces the state.
+    restore: Option<Token>,
 }
 
 struct Pending {
@@ -74,12 +78,12 @@ impl Machine {
         let hold = Hold::on(&shared);
         let membership = StoredMembership::default();
         let mut machine = Self { store, shared, observer, snapshot_dir, applied: None, membership, _hold: hold };
-        if let Some((at, roster)) = read_meta::<(Option<Position>, Roster)>(&*machine.store, meta::INSTALLING, "mark")? {
+        if let Some(mark) = read_meta::<Installing>(&*machine.store, meta::INSTALLING, "mark")? {
             let path =
                 machine.install_path().ok_or_else(|| OpenError::Snapshot("no snapshot folder is configured".to_owned()))?;
             tracing::warn!(path = %path.display(), "finishing an interrupted snapshot installation");
             let snapshot = StateSnapshot::of_file(path.clone());
-            replace_state(&*machine.store, at, &roster, &snapshot).map_err(|e| OpenError::Snapshot(e.to_string()))?;
+            replace_state(&*machine.store, &mark, &snapshot).map_err(|e| OpenError::Snapshot(e.to_string()))?;
             if let Err(error) = std::fs::remove_file(&path) {
                 tracing::warn!(%error, "the installed snapshot's file stays behind");
             }
@@ -105,7 +109,15 @@ impl Machine {
     }
 
     /// Commits the run, shows it to the observer and only then answers the proposers.
-    async fn finish(&mut self, run: Run) -> Result<(), StoreError> {
+    async fn finish(&mut self, mut run: Run) -> Result<(), StoreError> {
+        if let Some(token) = run.restore.take()
+            && let Some(mut entry) = run.entries.pop()
+        {
+            Box::pin(self.finish(run)).await?;
+            entry.committed = self.restore(entry.id, &token).await?;
+            // A refused one is only passed over.
+            run = Run { entries: vec![entry], ..Run::default() };
+        }
         let Some(last) = run.entries.last().map(|e| e.id) else { return Ok(()) };
         let mut batch = run.batch;
         batch.put(Space::Meta, meta::APPLIED, codec::encode(&Position::from(&last))?);
@@ -135,6 +147,7 @@ impl Machine {
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut waited = false;
         loop {
             let attempt = || self.store.commit(batch.clone(), Durability::Buffered);
             // An fsync under way makes this commit wait; other tasks must not wait with it.
@@ -144,10 +157,13 @@ impl Machine {
             };
             match outcome {
                 Ok(()) => {
-                    self.shared.set_full(None);
+                    if waited {
+                        self.shared.set_full(None);
+                    }
                     return Ok(());
                 }
                 Err(e @ StoreError::Full(_)) if !self.shared.stopping() => {
+                    waited = true;
                     self.shared.set_full(Some(&e));
                     tokio::time::sleep(FULL_DISK_RETRY).await;
                 }
@@ -170,9 +186,9 @@ impl Machine {
         self.applied.map(|id| id.index())
     }
 
-    async fn install(&mut self, meta: &SnapshotMeta, snapshot: StateSnapshot) -> Result<(), StoreError> {
+    async fn install(&mut self, meta: &SnapshotMeta, snapshot: StateSnapshot, restored: bool) -> Result<(), StoreError> {
         let at = meta.last_log_id.as_ref().map(Position::from);
-        let roster = Roster::from(&meta.last_membership);
+        let installing = Installing { at, roster: Roster::from(&meta.last_membership), restored };
         let store = Arc::clone(&self.store);
         let path = self.install_path();
         let work = move || {
@@ -182,9 +198,9 @@ impl Machine {
             };
             snapshot.each(&mut |_, _| ControlFlow::Continue(()))?; // a damaged file must not cost the old state
             let mut mark = Batch::default();
-            mark.put(Space::Meta, self::meta::INSTALLING, codec::encode(&(at, &roster))?);
+            mark.put(Space::Meta, self::meta::INSTALLING, codec::encode(&installing)?);
             store.commit(mark, Durability::Synced)?;
-            replace_state(&*store, at, &roster, &snapshot)?;
+            replace_state(&*store, &installing, &snapshot)?;
             if let Some(Err(error)) = path.as_ref().map(std::fs::remove_file) {
                 tracing::warn!(%error, "the installed snapshot's file stays behind");
             }
@@ -195,11 +211,45 @@ impl Machine {
         self.observer.reset();
         Ok(())
     }
+
+    /// Carries out an entry that replaces the state. `false`: its file is not there, or not whole, and the state stays. Nobody
+    /// was told otherwise: the file is removed only when the state that came from it cannot be lost.
+    async fn restore(&mut self, id: LogId, token: &Token) -> Result<bool, StoreError> {
+        let (Some(dir), Some(path)) = (self.snapshot_dir.clone(), self.install_path()) else { return Ok(false) };
+        let received = restore::path_of(&dir, token);
+        let linked = || {
+            let _ = std::fs::remove_file(&path); // what an earlier crash may have left
+            std::fs::hard_link(&received, &path).or_else(|_| std::fs::copy(&received, &path).map(drop))?;
+            std::fs::File::open(&path)?.sync_all()?;
+            std::fs::File::open(&dir)?.sync_all()
+        };
+        let snapshot = StateSnapshot::of_file(path.clone());
+        let usable = linked().is_ok() && snapshot.each(&mut |_, _| ControlFlow::Continue(())).is_ok();
+        if !usable {
+            tracing::error!(path = %received.display(), "a snapshot was to be restored, but its file is not whole; the state stays");
+            return Ok(false);
+        }
+        let meta = SnapshotMeta { last_log_id: Some(id), last_membership: self.membership.clone() };
+        self.install(&meta, snapshot, true).await?;
+        if let Err(error) = restore::forget(&dir) {
+            tracing::warn!(%error, "the file of a restored snapshot stays behind");
+        }
+        Ok(true)
+    }
+}
+
+/// Says that the state is being replaced, and by what.
+#[derive(Serialize, Deserialize)]
+struct Installing {
+    at: Option<Position>,
+    roster: Roster,
+    /// The records have no version of their own: they get the index of `at`.
+    restored: bool,
 }
 
 impl Run {
     fn is_full(&self) -> bool {
-        self.bytes >= APPLY_BATCH_BYTES || self.entries.len() >= APPLY_BATCH_ENTRIES
+        self.restore.is_some() || self.bytes >= APPLY_BATCH_BYTES || self.entries.len() >= APPLY_BATCH_ENTRIES
     }
 
     fn add(&mut self, overlay: &mut Overlay<'_>, (entry, responder): EntryResponder<TypeConfig>) -> Result<(), StoreError> {
@@ -207,8 +257,11 @@ impl Run {
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(members) => self.set_membership(entry.log_id, members),
-            EntryPayload::Normal(proposal) => {
-                let change = proposal.0;
+            EntryPayload::Normal(Proposal::Restore(token)) => {
+                self.restore = Some(token);
+                pending.committed = false;
+            }
+            EntryPayload::Normal(Proposal::Change(change)) => {
                 pending.committed = overlay.apply(&change, entry.log_id.index(), &mut self.batch)?;
                 self.bytes += change.writes.iter().map(|w| w.value.as_ref().map_or(0, Vec::len)).sum::<usize>();
                 pending.change = Some(change);
@@ -262,7 +315,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: StateSnapshot) -> io::Result<()> {
-        self.install(meta, snapshot).await.map_err(|e| self.fatal(&e))
+        self.install(meta, snapshot, false).await.map_err(|e| self.fatal(&e))
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
@@ -286,13 +339,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
 /// Replaces the state by the snapshot's. The caller has left a durable mark; it goes with the last commit, so a crash
 /// anywhere in between starts this again.
-fn replace_state(store: &dyn Store, at: Option<Position>, roster: &Roster, snapshot: &StateSnapshot) -> Result<(), StoreError> {
+fn replace_state(store: &dyn Store, mark: &Installing, snapshot: &StateSnapshot) -> Result<(), StoreError> {
     clear_state(store)?;
+    let version = mark.at.filter(|_| mark.restored).map(|at| at.index.to_be_bytes());
     let mut batch = Batch::default();
     let mut bytes = 0;
     let mut failed = None;
     snapshot.each(&mut |key, value| {
-        batch.put(Space::State, key, value);
+        batch.put(Space::State, key, [version.as_ref().map_or(&[][..], |v| v), value].concat());
         bytes += key.len() + value.len();
         if bytes >= INSTALL_BATCH_BYTES {
             bytes = 0;
@@ -306,11 +360,14 @@ fn replace_state(store: &dyn Store, at: Option<Position>, roster: &Roster, snaps
     if let Some(e) = failed {
         return Err(e);
     }
-    match at {
-        Some(at) => batch.put(Space::Meta, meta::APPLIED, codec::encode(&at)?),
+    match mark.at {
+        Some(at) => {
+            batch.put(Space::Meta, meta::APPLIED, codec::encode(&at)?);
+            batch.put(Space::Meta, meta::INSTALLED, codec::encode(&at)?);
+        }
         None => batch.delete(Space::Meta, meta::APPLIED),
     }
-    batch.put(Space::Meta, meta::MEMBERSHIP, codec::encode(roster)?);
+    batch.put(Space::Meta, meta::MEMBERSHIP, codec::encode(&mark.roster)?);
     batch.delete(Space::Meta, meta::INSTALLING);
     store.commit(batch, Durability::Synced)
 }

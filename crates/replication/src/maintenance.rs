@@ -48,14 +48,22 @@ pub(crate) async fn watch_leadership(raft: Raft, lead: Arc<Lead>, shared: Arc<Sh
     let mut applied_term = shared.watch_applied_term();
     let mut leader = None;
     loop {
-        let (is_leader, term, sole, current, known) = {
+        let (is_leader, term, sole, current, known, nodes) = {
             let m = server.borrow_watched();
             let only_me = |members: &StoredMembership| members.voter_ids().all(|id| id == m.id);
             let sole = m.state == ServerState::Leader && only_me(&m.membership_config) && only_me(&m.committed_membership_config);
             let known = m.membership_config.get_node(&m.id) == Some(&this);
-            (m.state == ServerState::Leader, m.vote.leader_id.term, sole, m.current_leader, known)
+            (
+                m.state == ServerState::Leader,
+                m.vote.leader_id.term,
+                sole,
+                m.current_leader,
+                known,
+                m.membership_config.nodes().count(),
+            )
         };
         let ready = is_leader && *applied_term.borrow_and_update() == term;
+        shared.set_sole(sole && nodes == 1);
         lead.sole_term.store(if sole { term } else { 0 }, Ordering::Release);
         // A leader without followers has nobody to send heartbeats to, and nobody to time out on.
         raft.runtime_config().tick(!(sole && ready));
@@ -71,6 +79,7 @@ pub(crate) async fn watch_leadership(raft: Raft, lead: Arc<Lead>, shared: Arc<Sh
             changed = applied_term.changed() => if changed.is_err() { break },
         }
     }
+    shared.set_sole(false);
     lead.resign();
 }
 
@@ -83,7 +92,7 @@ async fn announce(raft: Raft, this: Member) {
 }
 
 /// Purges the log when it is too large or too old; by number openraft does it itself.
-pub(crate) async fn keep_log_small(raft: Raft, log: LogStore, shared: Arc<Shared>, bytes: u64, age: Duration) {
+pub(crate) async fn keep_log_small(raft: Raft, log: LogStore, shared: Arc<Shared>, age: Duration) {
     let mut metrics = raft.data_metrics();
     let pause = AGE_CHECK.min(age);
     loop {
@@ -91,7 +100,7 @@ pub(crate) async fn keep_log_small(raft: Raft, log: LogStore, shared: Arc<Shared
             () = shared.log_grew.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
-        let Some(target) = log.purgeable(bytes / 2, age) else { continue };
+        let Some(target) = log.purgeable(log.limit_bytes() / 2, age) else { continue };
         let upto = target.min(shared.applied_index());
         // Only what a snapshot covers can be purged, and a snapshot is only a mark here.
         if raft.trigger().snapshot().await.is_err() {

@@ -1,6 +1,7 @@
 //! One node's part in the replicated log: what the core holds.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openraft::async_runtime::WatchReceiver;
@@ -11,10 +12,12 @@ use storage::{Changeset, Check, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::codec::{Position, meta};
 use crate::config::Settings;
 use crate::error::{OpenError, ProposeError};
+use crate::home::Home;
 use crate::limits::{MAX_CHANGE_BYTES, MAX_KEY_BYTES, RECORD_OVERHEAD_BYTES, SHUTDOWN_PATIENCE};
-use crate::log::LogStore;
+use crate::log::{LogStore, read_meta};
 use crate::machine::{Machine, Observer};
 use crate::maintenance::{self, Lead};
 use crate::network::{Alone, Network, Peers};
@@ -33,6 +36,9 @@ pub struct Replica {
     shared: Arc<Shared>,
     lead: Arc<Lead>,
     tasks: [JoinHandle<()>; 2],
+    snapshot_dir: Option<PathBuf>,
+    /// The thread on which all of it runs, if not the caller's.
+    _home: Option<Home>,
 }
 
 impl Replica {
@@ -49,6 +55,22 @@ impl Replica {
         observer: Arc<dyn Observer>,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, OpenError> {
+        if settings.log_dir.is_none() {
+            return Self::open_here(store, settings, observer, peers).await;
+        }
+        let home = Home::start().map_err(|e| OpenError::Start(e.to_string()))?;
+        let opened = home.run(Self::open_here(store, settings, observer, peers)).await;
+        let mut replica = opened.ok_or_else(|| OpenError::Start("replication panicked".to_owned()))??;
+        replica._home = Some(home);
+        Ok(replica)
+    }
+
+    async fn open_here(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        observer: Arc<dyn Observer>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, OpenError> {
         let config = settings.raft()?;
         if let Some(dir) = &settings.snapshot_dir {
             std::fs::create_dir_all(dir)
@@ -56,18 +78,28 @@ impl Replica {
         }
         let shared = Arc::new(Shared::default());
         let identity = node::identify(&*store, &settings.node_id, &SystemEntropy)?;
-        let log = LogStore::open(Arc::clone(&store), Arc::clone(&shared), settings.log_bytes)?;
-        let machine = Machine::open(Arc::clone(&store), Arc::clone(&shared), observer, settings.snapshot_dir)?;
-        check_joined(&log, &machine)?;
+        let log = LogStore::open(Arc::clone(&store), Arc::clone(&shared), settings.log_bytes, settings.log_dir.as_deref())?;
+        let machine = Machine::open(Arc::clone(&store), Arc::clone(&shared), observer, settings.snapshot_dir.clone())?;
+        check_joined(&*store, &log, &machine, settings.log_dir.is_some())?;
         let raft = Raft::new(identity.raft_id, config, Network(peers), log.clone(), machine)
             .await
             .map_err(|e| OpenError::Start(shared.failure().map_or_else(|| e.to_string(), str::to_owned)))?;
         let lead = Arc::new(Lead::new());
         let this = Member { node_id: identity.node_id, address: settings.cluster_addr, api_addr: settings.api_addr };
         let watching = maintenance::watch_leadership(raft.clone(), Arc::clone(&lead), Arc::clone(&shared), this.clone());
-        let purging = maintenance::keep_log_small(raft.clone(), log, Arc::clone(&shared), settings.log_bytes, settings.log_age);
+        let purging = maintenance::keep_log_small(raft.clone(), log, Arc::clone(&shared), settings.log_age);
         let tasks = [tokio::spawn(watching), tokio::spawn(purging)];
-        let replica = Self { raft, id: identity.raft_id, this, store, shared, lead, tasks };
+        let replica = Self {
+            raft,
+            id: identity.raft_id,
+            this,
+            store,
+            shared,
+            lead,
+            tasks,
+            snapshot_dir: settings.snapshot_dir,
+            _home: None,
+        };
         let known = replica.raft.with_raft_state(|state| state.membership_state.effective().nodes().next().is_some());
         if known.await.map_err(|e| OpenError::Start(e.to_string()))? {
             replica.membership_shows().await.map_err(|e| OpenError::Start(e.to_string()))?;
@@ -107,11 +139,15 @@ impl Replica {
     /// failed and nothing was written. If the future is dropped, the change may or may not be committed later.
     pub async fn propose(&self, change: Changeset) -> Result<Applied, ProposeError> {
         check_size(&change)?;
+        self.write(Proposal::Change(Arc::new(change))).await
+    }
+
+    pub(crate) async fn write(&self, proposal: Proposal) -> Result<Applied, ProposeError> {
         if let Some(refusal) = self.shared.blocked() {
             return Err(refusal);
         }
         let written = tokio::select! {
-            written = self.raft.client_write(Proposal(Arc::new(change))) => written,
+            written = self.raft.client_write(proposal) => written,
             refusal = self.shared.stays_full() => return Err(refusal),
         };
         match written {
@@ -221,6 +257,10 @@ impl Replica {
             .map_err(|e| failed(e.to_string()))
     }
 
+    pub(crate) fn snapshot_dir(&self) -> Option<&Path> {
+        self.snapshot_dir.as_deref()
+    }
+
     async fn elect(&self) -> Result<(), ProposeError> {
         self.raft.trigger().elect(false).await.map_err(|e| self.fatal(&e))
     }
@@ -279,16 +319,27 @@ impl Drop for Replica {
     }
 }
 
-/// The state has to reach to where the log begins.
-fn check_joined(log: &LogStore, machine: &Machine) -> Result<(), OpenError> {
-    match (log.purged_index(), machine.applied_index()) {
-        (Some(purged), applied) if applied.is_none_or(|applied| applied < purged) => Err(OpenError::Start(format!(
+/// The state has to reach to where the log begins. Where both can be damaged apart, it may not lead the log either, unless a
+/// snapshot put it there: what was applied had been in the log.
+fn check_joined(store: &dyn Store, log: &LogStore, machine: &Machine, apart: bool) -> Result<(), OpenError> {
+    let (applied, purged, last) = (machine.applied_index(), log.purged_index(), log.last_index());
+    if let Some(purged) = purged.filter(|purged| applied.is_none_or(|applied| applied < *purged)) {
+        return Err(OpenError::Start(format!(
             "the state ends at entry {}, but the log was purged up to entry {purged}; restore a backup, or empty the \
              data directory and join again",
             applied.unwrap_or(0)
-        ))),
-        _ => Ok(()),
+        )));
     }
+    let installed = read_meta::<Position>(store, meta::INSTALLED, "installed position")?.map(|position| position.index);
+    if apart && applied > last && applied != installed {
+        return Err(OpenError::Start(format!(
+            "the state stands at entry {}, but the log ends at entry {}: acknowledged entries are missing; restore a backup, \
+             or empty the data directory and join again",
+            applied.unwrap_or(0),
+            last.unwrap_or(0)
+        )));
+    }
+    Ok(())
 }
 
 fn peers_of(members: &StoredMembership, leader: Option<u64>) -> Vec<Peer> {

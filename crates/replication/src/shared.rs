@@ -21,6 +21,8 @@ pub struct Shared {
     stopping: AtomicBool,
     /// The log writer is at the disk, so another commit would wait for it.
     syncing: AtomicBool,
+    /// This node is the only one there is: it leads and nobody follows.
+    sole: AtomicBool,
     /// How many parts still hold the store.
     holders: watch::Sender<usize>,
     /// Rung when the log outgrew its limit.
@@ -38,6 +40,7 @@ impl Default for Shared {
             full_text: parking_lot::Mutex::new(String::new()),
             stopping: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
+            sole: AtomicBool::new(false),
             holders: watch::Sender::new(0),
             log_grew: Notify::new(),
         }
@@ -134,6 +137,14 @@ impl Shared {
 
     pub(crate) fn syncing(&self) -> bool {
         self.syncing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_sole(&self, sole: bool) {
+        self.sole.store(sole, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_sole(&self) -> bool {
+        self.sole.load(Ordering::Relaxed)
     }
 
     /// Waits until no part of the node holds the store any more.

@@ -17,7 +17,8 @@ use crate::limits::{MAX_CHANGE_BYTES, MAX_KEY_BYTES};
 const MAGIC: &[u8; 6] = b"SRSNAP";
 const FORMAT: u8 = 1;
 
-type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+/// Takes a record, and says whether to go on.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// The applied state at one instant, without its position (that travels beside it).
 #[derive(Clone)]
@@ -42,30 +43,23 @@ impl StateSnapshot {
 
     /// Writes all records in the file format, in memory that does not grow with the state.
     pub fn write_to(&self, out: &mut dyn Write) -> Result<(), StoreError> {
-        let mut out = Sums { inner: out, sum: FNV_BASIS };
-        out.write_all(MAGIC).and_then(|()| out.write_all(&[FORMAT])).map_err(writing)?;
-        let mut count: u64 = 0;
+        let mut out = RecordWriter::new(out)?;
         let mut failed = None;
-        self.each(&mut |key, value| {
-            count += 1;
-            match write_record(&mut out, key, value) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(e) => {
-                    failed = Some(e);
-                    ControlFlow::Break(())
-                }
+        self.each(&mut |key, value| match out.put(key, value) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(e) => {
+                failed = Some(e);
+                ControlFlow::Break(())
             }
         })?;
-        if let Some(e) = failed {
-            return Err(writing(e));
+        match failed {
+            Some(e) => Err(e),
+            None => out.finish().map(drop),
         }
-        out.write_all(&[0; 8]).and_then(|()| out.write_all(&count.to_be_bytes())).map_err(writing)?;
-        let sum = out.sum;
-        out.inner.write_all(&sum.to_be_bytes()).map_err(writing)
     }
 
-    /// Visits the records by ascending key. A file is checked while it is read, so an error may come after some records.
-    pub(crate) fn each(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+    /// Visits the records, stored name and versioned bytes, by ascending name. A file is checked while it is read, so an error may come after some records.
+    pub fn each(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
         match &self.0 {
             Source::View(view) => view.scan(Space::State, Bound::Unbounded, Bound::Unbounded, visit),
             Source::File(path) => read_file(path, visit),
@@ -92,13 +86,37 @@ impl StateSnapshot {
     }
 }
 
-fn write_record(out: &mut dyn Write, key: &[u8], value: &[u8]) -> io::Result<()> {
-    for part in [key, value] {
-        let length = u32::try_from(part.len()).map_err(|_| io::Error::other("a record of more than 4 GiB"))?;
-        out.write_all(&length.to_be_bytes())?;
+/// Writes the file format record by record.
+pub(crate) struct RecordWriter<W> {
+    out: Sums<W>,
+    count: u64,
+}
+
+impl<W: Write> RecordWriter<W> {
+    pub(crate) fn new(out: W) -> Result<Self, StoreError> {
+        let mut out = Sums { inner: out, sum: FNV_BASIS };
+        out.write_all(MAGIC).and_then(|()| out.write_all(&[FORMAT])).map_err(writing)?;
+        Ok(Self { out, count: 0 })
     }
-    out.write_all(key)?;
-    out.write_all(value)
+
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.count += 1;
+        let length = |part: &[u8]| u32::try_from(part.len()).map_err(|_| io::Error::other("a record of more than 4 GiB"));
+        let mut write = || {
+            self.out.write_all(&length(key)?.to_be_bytes())?;
+            self.out.write_all(&length(value)?.to_be_bytes())?;
+            self.out.write_all(key)?;
+            self.out.write_all(value)
+        };
+        write().map_err(writing)
+    }
+
+    pub(crate) fn finish(mut self) -> Result<W, StoreError> {
+        self.out.write_all(&[0; 8]).and_then(|()| self.out.write_all(&self.count.to_be_bytes())).map_err(writing)?;
+        let sum = self.out.sum;
+        self.out.inner.write_all(&sum.to_be_bytes()).map_err(writing)?;
+        Ok(self.out.inner)
+    }
 }
 
 fn read_file(path: &Path, visit: &mut Visit<'_>) -> Result<(), StoreError> {
@@ -149,7 +167,7 @@ const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// Sums what passes through. Guards against damage, not against an adversary: the records are sealed one by one.
-struct Sums<T> {
+pub(crate) struct Sums<T> {
     inner: T,
     sum: u64,
 }
@@ -190,6 +208,6 @@ impl<T: Write> Write for Sums<T> {
     }
 }
 
-fn writing(source: io::Error) -> StoreError {
+pub(crate) fn writing(source: io::Error) -> StoreError {
     StoreError::Io { context: "writing a snapshot".to_owned(), source }
 }

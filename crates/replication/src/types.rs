@@ -36,14 +36,22 @@ pub struct Applied {
     pub committed: bool,
 }
 
-/// A change on its way through the log; shared, because log, memory tail and apply all hold it.
+/// What goes through the log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proposal(pub Arc<Changeset>);
+pub enum Proposal {
+    /// A change; shared, because log, memory tail and apply all hold it.
+    Change(Arc<Changeset>),
+    /// The state becomes that of the file with this name, see `restore`.
+    Restore([u8; 16]),
+}
 
 // Names and values are ciphertexts, but logs are no place for them either.
 impl fmt::Debug for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Proposal({} checks, {} writes)", self.0.checks.len(), self.0.writes.len())
+        match self {
+            Self::Change(change) => write!(f, "Change({} checks, {} writes)", change.checks.len(), change.writes.len()),
+            Self::Restore(_) => f.write_str("Restore"),
+        }
     }
 }
 

@@ -1,15 +1,18 @@
-//! The one thread that writes the log: everything that waits becomes one batch and one fsync (group commit).
+//! The log's writes: in place where one short system call does it and nobody waits before it, else on a thread on which
+//! everything that waits becomes one batch and one fsync (group commit).
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use openraft::storage::IOFlushed;
-use storage::{Batch, Durability, Space, Store, StoreError};
+use storage::StoreError;
 use tokio::sync::oneshot;
 
-use crate::codec::{log_key, meta};
+use crate::codec::Position;
+use crate::disk::{Disk, Write};
 use crate::limits::{APPEND_BATCH_BYTES, FULL_DISK_RETRY};
 use crate::shared::Shared;
 use crate::types::TypeConfig;
@@ -38,44 +41,67 @@ impl Done {
 pub(crate) enum Job {
     /// May share a batch with others.
     Write(Write, Done),
-    /// Remove the entries `from..=to` and remember the encoded position `upto`, once the state is durable.
-    Purge { from: u64, to: u64, upto: Vec<u8>, done: Done },
-}
-
-/// What goes into the shared batch.
-pub(crate) enum Write {
-    /// Entries by ascending index, encoded.
-    Append(Vec<(u64, Vec<u8>)>),
-    /// A vote, encoded.
-    Vote(Vec<u8>),
-    /// Remove the entries in this range.
-    Truncate(std::ops::RangeInclusive<u64>),
+    /// Remove the entries `from..=upto`, once the state is durable.
+    Purge { from: u64, upto: Position, done: Done },
 }
 
 /// The sending half; the thread ends, after writing what was sent, when this is dropped.
 pub(crate) struct Writer {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    work: Arc<Work>,
+}
+
+struct Work {
+    disk: Arc<Disk>,
+    shared: Arc<Shared>,
+    written: Box<dyn Fn(u64) + Send + Sync>,
+    /// Jobs that were sent and are not done.
+    pending: AtomicUsize,
 }
 
 impl Writer {
     /// Starts the thread. `written` is told the greatest index that is on disk before the waiting callbacks are.
     pub(crate) fn start(
-        store: Arc<dyn Store>,
+        disk: Arc<Disk>,
         shared: Arc<Shared>,
-        written: impl Fn(u64) + Send + 'static,
+        written: impl Fn(u64) + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = channel();
+        let work = Arc::new(Work { disk, shared, written: Box::new(written), pending: AtomicUsize::new(0) });
+        let working = Arc::clone(&work);
         let thread = std::thread::Builder::new()
             .name("raft-log".to_owned())
-            .spawn(move || Loop { store, shared, written, queue }.run())
+            .spawn(move || Loop { work: working, queue }.run())
             .map_err(|source| StoreError::Io { context: "starting the log writer".to_owned(), source })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), work })
     }
 
     pub(crate) fn send(&self, job: Job) -> io::Result<()> {
         let closed = || io::Error::other("the log writer has stopped");
+        self.work.pending.fetch_add(1, Ordering::AcqRel);
         self.jobs.as_ref().ok_or_else(closed)?.send(job).map_err(|_| closed())
+    }
+
+    /// Whether a write may be made by the caller: no other is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.work.pending.load(Ordering::Acquire) == 0
+    }
+
+    /// Makes a write on this thread. Only one caller at a time, and only while [`Writer::is_idle`].
+    pub(crate) async fn write_here(&self, write: Write) -> io::Result<()> {
+        let work = &*self.work;
+        let mut waited = false;
+        loop {
+            match work.attempt(std::slice::from_ref(&write), &mut waited)? {
+                true => break,
+                false => tokio::time::sleep(FULL_DISK_RETRY).await,
+            }
+        }
+        if let Some(last) = write.last_index() {
+            (work.written)(last);
+        }
+        Ok(())
     }
 }
 
@@ -88,27 +114,52 @@ impl Drop for Writer {
     }
 }
 
-struct Loop<W> {
-    store: Arc<dyn Store>,
-    shared: Arc<Shared>,
-    written: W,
+impl Work {
+    /// `false`: the disk is full, try again.
+    fn attempt(&self, writes: &[Write], waited: &mut bool) -> io::Result<bool> {
+        if let Some(failure) = self.shared.failure() {
+            return Err(io::Error::other(failure.to_owned()));
+        }
+        match self.disk.write(writes) {
+            Ok(()) => {
+                if std::mem::take(waited) {
+                    self.shared.set_full(None);
+                }
+                Ok(true)
+            }
+            Err(e @ StoreError::Full(_)) if !self.shared.stopping() => {
+                *waited = true;
+                self.shared.set_full(Some(&e));
+                Ok(false)
+            }
+            Err(e) => Err(self.shared.fail(&e)),
+        }
+    }
+}
+
+struct Loop {
+    work: Arc<Work>,
     queue: Receiver<Job>,
 }
 
 #[derive(Default)]
 struct Gathered {
-    batch: Batch,
+    writes: Vec<Write>,
     bytes: usize,
     last: Option<u64>,
     waiting: Vec<Done>,
 }
 
-impl<W: Fn(u64)> Loop<W> {
+impl Loop {
     fn run(self) {
         let mut next = None;
         while let Some(job) = next.take().or_else(|| self.queue.recv().ok()) {
             match job {
-                Job::Purge { from, to, upto, done } => done.complete(self.purge(from, to, upto)),
+                Job::Purge { from, upto, done } => {
+                    let purged = self.work.disk.purge(from, upto).map_err(|e| self.work.shared.fail(&e));
+                    self.work.pending.fetch_sub(1, Ordering::AcqRel);
+                    done.complete(purged);
+                }
                 Job::Write(write, done) => next = self.write(write, done),
             }
         }
@@ -134,10 +185,11 @@ impl<W: Fn(u64)> Loop<W> {
     }
 
     fn finish(&self, gathered: Gathered) {
-        let result = self.commit(gathered.batch);
+        let result = self.commit(&gathered.writes);
         if let (Ok(()), Some(last)) = (&result, gathered.last) {
-            (self.written)(last);
+            (self.work.written)(last);
         }
+        self.work.pending.fetch_sub(gathered.waiting.len(), Ordering::AcqRel);
         for done in gathered.waiting {
             done.complete(match &result {
                 Ok(()) => Ok(()),
@@ -146,57 +198,47 @@ impl<W: Fn(u64)> Loop<W> {
         }
     }
 
-    /// Entries may go only when the state that stands for them cannot be lost any more.
-    fn purge(&self, from: u64, to: u64, upto: Vec<u8>) -> io::Result<()> {
-        self.store.sync().map_err(|e| self.shared.fail(&e))?;
-        let mut batch = Batch::default();
-        batch.put(Space::Meta, meta::PURGED, upto);
-        for index in from..=to {
-            batch.delete(Space::Log, log_key(index));
-        }
-        self.commit(batch)
-    }
-
-    fn commit(&self, batch: Batch) -> io::Result<()> {
-        if let Some(failure) = self.shared.failure() {
-            return Err(io::Error::other(failure.to_owned()));
-        }
-        loop {
-            self.shared.set_syncing(true);
-            let outcome = self.store.commit(batch.clone(), Durability::Synced);
-            self.shared.set_syncing(false);
-            match outcome {
-                Ok(()) => {
-                    self.shared.set_full(None);
-                    return Ok(());
+    fn commit(&self, writes: &[Write]) -> io::Result<()> {
+        let mut waited = false;
+        for part in writes.chunks(self.work.disk.atomic_writes().min(writes.len().max(1))) {
+            self.work.shared.set_syncing(true);
+            let outcome = loop {
+                match self.work.attempt(part, &mut waited) {
+                    Ok(true) => break Ok(()),
+                    Ok(false) => std::thread::sleep(FULL_DISK_RETRY),
+                    Err(e) => break Err(e),
                 }
-                Err(e @ StoreError::Full(_)) if !self.shared.stopping() => {
-                    self.shared.set_full(Some(&e));
-                    std::thread::sleep(FULL_DISK_RETRY);
-                }
-                Err(e) => return Err(self.shared.fail(&e)),
-            }
+            };
+            self.work.shared.set_syncing(false);
+            outcome?;
         }
+        Ok(())
     }
 }
 
 impl Gathered {
     fn add(&mut self, write: Write, done: Done) {
+        self.last = write.last_index().or(self.last);
         match write {
             Write::Append(entries) => {
-                for (index, entry) in entries {
-                    self.bytes += entry.len();
-                    self.last = Some(index);
-                    self.batch.put(Space::Log, log_key(index), entry);
+                self.bytes += entries.iter().map(|(_, entry)| entry.len()).sum::<usize>();
+                match self.writes.last_mut() {
+                    Some(Write::Append(before)) => before.extend(entries),
+                    _ => self.writes.push(Write::Append(entries)),
                 }
             }
-            Write::Vote(vote) => self.batch.put(Space::Meta, meta::VOTE, vote),
-            Write::Truncate(range) => {
-                for index in range {
-                    self.batch.delete(Space::Log, log_key(index));
-                }
-            }
+            other => self.writes.push(other),
         }
         self.waiting.push(done);
+    }
+}
+
+impl Write {
+    /// Index of the last entry that it appends.
+    fn last_index(&self) -> Option<u64> {
+        match self {
+            Self::Append(entries) => entries.last().map(|(position, _)| position.index),
+            Self::Vote(_) | Self::Truncate { .. } => None,
+        }
     }
 }

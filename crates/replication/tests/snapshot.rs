@@ -173,3 +173,143 @@ async fn a_damaged_file_costs_nothing() {
         assert_eq!(seen.resets(), 0);
     }
 }
+
+/// Settings of a node whose log and snapshots lie in `dir`.
+fn on_disk(dir: &Path) -> replication::Settings {
+    let mut settings = common::settings();
+    settings.snapshot_dir = Some(dir.join("snapshots"));
+    settings.log_dir = Some(dir.join("log"));
+    settings
+}
+
+fn plain(replica: &Replica) -> BTreeMap<String, (u64, String)> {
+    let mut all = BTreeMap::new();
+    for key in state(&**replica.store()).into_keys() {
+        let key = String::from_utf8(key).unwrap();
+        all.insert(key.clone(), common::read(replica, &key).unwrap());
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_received_state_replaces_all_and_gets_the_version_of_its_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = common::memory();
+    let (replica, seen) = common::leading_with(&store, on_disk(dir.path())).await;
+    replica.propose(put("old", "1")).await.unwrap();
+    replica.propose(put("both", "1")).await.unwrap();
+    let mut incoming = replica.receive().unwrap();
+    incoming.put(b"both", b"2").unwrap();
+    incoming.put(b"new", b"3").unwrap();
+    let applied = replica.restore(incoming).await.unwrap();
+    assert!(applied.committed);
+    let now = BTreeMap::from([
+        ("both".to_owned(), (applied.index, "2".to_owned())),
+        ("new".to_owned(), (applied.index, "3".to_owned())),
+    ]);
+    assert_eq!(plain(&replica), now);
+    assert_eq!(seen.resets(), 1);
+    assert_eq!(std::fs::read_dir(dir.path().join("snapshots")).unwrap().count(), 0, "no file stays behind");
+    let next = replica.propose(common::check("both", applied.index, put("both", "4"))).await.unwrap();
+    assert!(next.committed);
+    replica.shutdown().await.unwrap();
+    let (replica, _) = common::open_with(&store, on_disk(dir.path())).await;
+    assert_eq!(common::read(&replica, "both"), Some((next.index, "4".to_owned())));
+    assert_eq!(common::read(&replica, "old"), None);
+}
+
+#[tokio::test]
+async fn what_is_not_used_leaves_no_file_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = common::memory();
+    let (replica, _) = common::leading_with(&store, on_disk(dir.path())).await;
+    replica.propose(put("a", "1")).await.unwrap();
+    let before = plain(&replica);
+    let mut incoming = replica.receive().unwrap();
+    incoming.put(b"b", b"2").unwrap();
+    assert!(incoming.put(b"", b"2").is_err() && incoming.put(&vec![1; 70_000], b"").is_err());
+    incoming.finish().unwrap();
+    assert!(incoming.put(b"c", b"after the end").is_err());
+    drop(incoming);
+    assert_eq!(std::fs::read_dir(dir.path().join("snapshots")).unwrap().count(), 0);
+    assert_eq!(plain(&replica), before);
+}
+
+/// `kill -9` after the entry is in the log, before, between and after the commits that replace the state.
+#[tokio::test]
+async fn a_crash_anywhere_in_a_restoration_leaves_the_old_state_or_the_new_one() {
+    for commits in 0..6 {
+        let dir = tempfile::tempdir().unwrap();
+        let breaking = Arc::new(Breaking::default());
+        let store = Arc::clone(&breaking) as Arc<dyn Store>;
+        let (replica, _) = common::leading_with(&store, on_disk(dir.path())).await;
+        replica.propose(put("old", "1")).await.unwrap();
+        let mut incoming = replica.receive().unwrap();
+        for i in 0..3 {
+            incoming.put(format!("new/{i}").as_bytes(), &vec![b'x'; 700_000]).unwrap();
+        }
+        breaking.fail_after(commits);
+        let outcome = replica.restore(incoming).await;
+        drop(replica);
+        breaking.heal();
+        // The log's files and the store as the dead process left them.
+        let later = tempfile::tempdir().unwrap();
+        for part in ["log", "snapshots"] {
+            std::fs::create_dir_all(later.path().join(part)).unwrap();
+            for entry in std::fs::read_dir(dir.path().join(part)).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), later.path().join(part).join(entry.file_name())).unwrap();
+            }
+        }
+        let (replica, _) = common::open_with(&common::copy(&store), on_disk(later.path())).await;
+        replica.leadership().wait_for(|leading| *leading).await.unwrap();
+        let keys: Vec<String> = plain(&replica).into_keys().collect();
+        // The entry was durable before the first commit of the state, so the log brings the new state about.
+        assert_eq!(keys, ["new/0", "new/1", "new/2"], "after {commits} commits, which was answered {outcome:?}");
+        assert!(replica.propose(put("old", "2")).await.unwrap().committed);
+    }
+}
+
+#[tokio::test]
+async fn a_restoration_whose_file_was_damaged_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = common::memory();
+    let (replica, _) = common::leading_with(&store, on_disk(dir.path())).await;
+    replica.propose(put("a", "1")).await.unwrap();
+    let mut incoming = replica.receive().unwrap();
+    incoming.put(b"b", b"2").unwrap();
+    incoming.finish().unwrap();
+    for entry in std::fs::read_dir(dir.path().join("snapshots")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+    assert!(!replica.restore(incoming).await.unwrap().committed);
+    assert_eq!(common::read(&replica, "a").map(|(_, value)| value), Some("1".to_owned()));
+    assert!(replica.propose(put("a", "2")).await.unwrap().committed);
+}
+
+#[tokio::test]
+async fn a_log_in_the_store_moves_to_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = common::memory();
+    let (replica, _) = common::leading(&store).await;
+    let applied = replica.propose(put("a", "1")).await.unwrap();
+    replica.shutdown().await.unwrap();
+    drop(replica);
+    assert!(!common::log_of(&store).is_empty());
+    for _ in 0..2 {
+        let (replica, _) = common::open_with(&store, on_disk(dir.path())).await;
+        assert!(common::log_of(&store).is_empty());
+        replica.leadership().wait_for(|leading| *leading).await.unwrap();
+        assert_eq!(common::read(&replica, "a"), Some((applied.index, "1".to_owned())));
+        replica.propose(put("b", "2")).await.unwrap();
+        replica.shutdown().await.unwrap();
+    }
+    // Without its log the state is not believed: entries may be missing.
+    std::fs::remove_dir_all(dir.path().join("log")).unwrap();
+    let observer = Arc::new(Seen::default());
+    let refused = Replica::open(store, on_disk(dir.path()), observer).await.err().unwrap().to_string();
+    assert!(refused.contains("acknowledged entries are missing"), "{refused}");
+}

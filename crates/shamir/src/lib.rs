@@ -35,8 +35,8 @@ pub enum ShamirError {
     /// x is one byte.
     #[error("shares must be less than 256")]
     TooManyShares,
-    /// An empty secret or share.
-    #[error("a share or secret is empty or of another length than the others")]
+    /// An empty secret or share, or shares of different lengths.
+    #[error("all parts must be the same length")]
     Length,
     /// The same share twice, or x = 0.
     #[error("duplicate or invalid part detected")]
@@ -62,6 +62,7 @@ impl Threshold {
             (0, _) => return Err(ShamirError::NoShares),
             (_, 0) => return Err(ShamirError::NoThreshold),
             (s, 1) if s > 1 => return Err(ShamirError::ThresholdOne),
+            (256.., _) => return Err(ShamirError::TooManyShares),
             (s, t) if t > s => return Err(ShamirError::ThresholdAboveShares),
             _ => {}
         }

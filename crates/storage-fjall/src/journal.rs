@@ -98,13 +98,23 @@ impl Journal {
         self.bytes.fetch_add(bytes, Ordering::AcqRel) + bytes
     }
 
+    /// Syncs what was written to the journal before this was called. `false`: fjall has begun another, nothing was done.
+    pub(crate) fn sync(&self) -> io::Result<bool> {
+        let Some(path) = self.only()? else { return Ok(false) };
+        File::open(path)?.sync_data()?;
+        Ok(true)
+    }
+
+    /// The journal that was there at opening, while it is the only one.
+    fn only(&self) -> io::Result<Option<&Path>> {
+        let Some(path) = &self.path else { return Ok(None) };
+        let files = path.parent().ok_or(ErrorKind::NotFound)?;
+        Ok((list(files)?.as_slice() == std::slice::from_ref(path)).then_some(path.as_path()))
+    }
+
     /// Empties the journal. The caller guarantees that every memtable is written out and nobody writes.
     pub(crate) fn trim(&self) -> io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let files = path.parent().ok_or(ErrorKind::NotFound)?;
-        if list(files)?.as_slice() != std::slice::from_ref(path) {
-            return Ok(());
-        }
+        let Some(path) = self.only()? else { return Ok(()) };
         let file = File::options().write(true).open(path)?;
         file.set_len(0)?;
         file.sync_all()?;

@@ -5,6 +5,7 @@
 //! when to sync.
 
 mod journal;
+mod keeper;
 mod manifest;
 mod store;
 

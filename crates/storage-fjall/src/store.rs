@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fjall::config::CompressionPolicy;
+use fjall::config::{BlockSizePolicy, CompressionPolicy, RestartIntervalPolicy};
 use fjall::{AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use storage::disk::{DataDirectory, GroupCommit, checked_size, guarded, is_empty_range};
 use storage::{Batch, BatchOp, Durability, Snapshot, Space, Store, StoreError};
 
 use crate::journal::{self, COMMIT_KEY, CommitRecord, Journal};
+use crate::keeper::{Bell, Keeper};
 use crate::manifest;
 
 /// Number of the layout this program writes, and the newest it reads.
@@ -32,6 +33,12 @@ const SEALED_JOURNALS_BYTES: u64 = 64 * 1024 * 1024;
 /// Open tables kept; each costs one descriptor.
 const OPEN_FILES: usize = 64;
 
+/// Size of a block of a table. Names are long and begin alike; within a block only what differs is written, so with fjall's own
+/// 4 KiB, two or three records, a tenth of the disk would be names.
+const BLOCK_BYTES: u32 = 16 * 1024;
+/// Records in a block that share the beginning of their names.
+const BLOCK_RESTART: u8 = 16;
+
 /// Size of one table on the lower levels: what one step of compaction rewrites, and needs room for.
 const TABLE_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -41,10 +48,16 @@ const WAITING_MEMTABLES: usize = 2;
 const WAITING_TABLES: usize = 16;
 const WAIT_STEP: Duration = Duration::from_millis(1);
 
-/// Longest a commit waits for memtables to be written so that the journal can be emptied; then it tries again after another
-/// [`TRIM_RETRY_BYTES`]. The worker may be in the middle of a compaction.
-const TRIM_WAIT: Duration = Duration::from_millis(50);
-const TRIM_RETRY_BYTES: u64 = 8 * 1024 * 1024;
+/// Longest the journal's keeper holds commits until the last memtables are written and the journal can be emptied; the worker
+/// may be in the middle of a compaction. Then it tries again after another [`TRIM_RETRY_BYTES`].
+const TRIM_WAIT: Duration = Duration::from_millis(30);
+const TRIM_RETRY_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Longest it waits for what was written before, while commits go on.
+const FLUSH_WAIT: Duration = Duration::from_secs(5);
+
+/// A journal of this size is not worth a table.
+const REST_BYTES: u64 = 64 * 1024;
 
 /// The same at closing, where it saves the next start from replaying.
 const TRIM_WAIT_AT_CLOSING: Duration = Duration::from_secs(2);
@@ -56,7 +69,8 @@ pub struct FjallOptions {
     pub cache_bytes: u64,
     /// A memtable of a space is written out at this size, bytes. At most four wait per space.
     pub memtable_bytes: u64,
-    /// Size at which the journal is emptied, bytes: bounds the disk beyond the live data, and what a start replays.
+    /// Size at which the journal is emptied, bytes: bounds the disk beyond the live data, and what a start replays. At rest it
+    /// is emptied anyway.
     pub journal_bytes: u64,
     /// Threads for flushes and compactions, at least 1. With more than one, fjall's first thread spins during compactions.
     pub worker_threads: usize,
@@ -64,12 +78,19 @@ pub struct FjallOptions {
 
 impl Default for FjallOptions {
     fn default() -> Self {
-        Self { cache_bytes: 8 * 1024 * 1024, memtable_bytes: 4 * 1024 * 1024, journal_bytes: 24 * 1024 * 1024, worker_threads: 1 }
+        Self { cache_bytes: 8 * 1024 * 1024, memtable_bytes: 4 * 1024 * 1024, journal_bytes: 8 * 1024 * 1024, worker_threads: 1 }
     }
 }
 
 /// The store. Dropping it writes everything out and releases the directory.
 pub struct FjallStore {
+    // Declared before the files: it ends first.
+    _keeper: Keeper,
+    files: Arc<Files>,
+}
+
+/// What the store and the keeper of its journal share.
+struct Files {
     // Declared before the directory: the engine closes its files before the lock opens.
     database: Database,
     spaces: Spaces,
@@ -78,6 +99,7 @@ pub struct FjallStore {
     journal: Journal,
     /// Journal size at which to try the next trim.
     trim_at_bytes: AtomicU64,
+    bell: Arc<Bell>,
     options: FjallOptions,
     directory: DataDirectory,
 }
@@ -116,18 +138,27 @@ impl FjallStore {
             Ok((database, spaces, number_of(record.as_deref())?))
         })?;
         directory.check_recovered(commits)?;
-        Ok(Self {
+        let (bell, listener) = Keeper::bell();
+        let files = Arc::new(Files {
             database,
             spaces,
             group: GroupCommit::default(),
             commits: AtomicU64::new(commits),
             journal: Journal::of(&files)?,
             trim_at_bytes: AtomicU64::new(options.journal_bytes),
+            bell,
             options,
             directory,
-        })
+        });
+        let (counted, shortened) = (Arc::clone(&files), Arc::clone(&files));
+        let commits = move || counted.commits.load(Ordering::Acquire);
+        let keeper = Keeper::start(listener, commits, move || shortened.shorten());
+        let keeper = keeper.map_err(|source| StoreError::Io { context: "start the journal's keeper".to_owned(), source })?;
+        Ok(Self { _keeper: keeper, files })
     }
+}
 
+impl Files {
     /// Called by one thread at a time, see [`GroupCommit`].
     fn write(&self, batch: Batch, durability: Durability, bytes: u64) -> Result<(), StoreError> {
         let mode = match durability {
@@ -157,11 +188,40 @@ impl FjallStore {
         }
         let journal_bytes = self.journal.grew(bytes);
         if journal_bytes >= self.trim_at_bytes.load(Ordering::Acquire) {
-            let trimmed = self.trim(TRIM_WAIT)?;
-            let next = if trimmed { self.options.journal_bytes } else { journal_bytes + TRIM_RETRY_BYTES };
-            self.trim_at_bytes.store(next, Ordering::Release);
+            self.bell.full();
+        }
+        if journal_bytes >= REST_BYTES {
+            self.bell.written();
         }
         Ok(())
+    }
+
+    /// Makes what was committed durable without holding up commits: all of it is in the journal's file.
+    fn sync(&self) -> Result<(), StoreError> {
+        let number = self.commits.load(Ordering::Acquire);
+        match self.journal.sync() {
+            Ok(true) => self.directory.note_synced(number),
+            Ok(false) => {
+                let sync = |group, durability| guarded("fjall", || self.write(group, durability, 0));
+                self.group.commit(Batch::default(), Durability::Synced, sync)
+            }
+            Err(e) => Err(StoreError::Poisoned(format!("sync the journal: {e}"))),
+        }
+    }
+
+    /// Empties the journal: what is in memory is written out while commits go on, so that little is left for the moment in
+    /// which they may not. A failure shows at the next commit.
+    fn shorten(&self) {
+        let shortened = guarded("fjall", || {
+            self.flush(FLUSH_WAIT)?;
+            Ok(())
+        });
+        let shortened = shortened.and_then(|()| self.group.exclusively(|| guarded("fjall", || self.trim(TRIM_WAIT))));
+        let next = match shortened {
+            Ok(true) => self.options.journal_bytes,
+            _ => self.journal.grew(0) + TRIM_RETRY_BYTES,
+        };
+        self.trim_at_bytes.store(next, Ordering::Release);
     }
 
     /// Holds a writer that is faster than flushes and compactions.
@@ -175,8 +235,8 @@ impl FjallStore {
         Ok(())
     }
 
-    /// Writes all memtables out and empties the journal, if that is done within `patience`. Nobody else may write meanwhile.
-    fn trim(&self, patience: Duration) -> Result<bool, StoreError> {
+    /// Writes all memtables out, if that is done within `patience`.
+    fn flush(&self, patience: Duration) -> Result<bool, StoreError> {
         let deadline = Instant::now() + patience;
         for space in self.spaces.each() {
             space.rotate_memtable().map_err(|e| self.poisoned(e))?;
@@ -187,6 +247,14 @@ impl FjallStore {
             }
             self.database.persist(PersistMode::Buffer).map_err(|e| self.poisoned(e))?;
             std::thread::sleep(WAIT_STEP);
+        }
+        Ok(true)
+    }
+
+    /// Writes all memtables out and empties the journal, if that is done within `patience`. Nobody else may write meanwhile.
+    fn trim(&self, patience: Duration) -> Result<bool, StoreError> {
+        if !self.flush(patience)? {
+            return Ok(false);
         }
         self.journal.trim().map_err(|e| StoreError::Poisoned(format!("empty the journal: {e}")))?;
         Ok(true)
@@ -207,7 +275,7 @@ impl FjallStore {
 impl Store for FjallStore {
     // Reads go through a snapshot: fjall's plain reads see a batch that is half in the memtable.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        read(&self.database.snapshot(), &self.spaces, space, key)
+        read(&self.files.database.snapshot(), &self.files.spaces, space, key)
     }
 
     fn scan(
@@ -217,12 +285,12 @@ impl Store for FjallStore {
         to: Bound<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.view().scan(space, from, to, visit)
+        self.files.view().scan(space, from, to, visit)
     }
 
     fn last(&self, space: Space) -> Result<Option<(Bytes, Bytes)>, StoreError> {
         guarded(space.as_str(), || {
-            let last = self.database.snapshot().last_key_value(self.spaces.of(space)).map(fjall::Guard::into_inner);
+            let last = self.files.database.snapshot().last_key_value(self.files.spaces.of(space)).map(fjall::Guard::into_inner);
             let last = last.transpose().map_err(|e| unreadable(space, e))?;
             Ok(last.map(|(key, value)| (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value))))
         })
@@ -232,24 +300,23 @@ impl Store for FjallStore {
         if batch.is_empty() && durability == Durability::Buffered {
             return Ok(());
         }
-        self.directory.require_room(checked_size(&batch)?)?;
-        self.group.commit(batch, durability, |group, durability| {
+        self.files.directory.require_room(checked_size(&batch)?)?;
+        self.files.group.commit(batch, durability, |group, durability| {
             let bytes = checked_size(&group)?;
-            guarded("fjall", || self.write(group, durability, bytes))
+            guarded("fjall", || self.files.write(group, durability, bytes))
         })
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        let sync = |group, durability| guarded("fjall", || self.write(group, durability, 0));
-        self.group.commit(Batch::default(), Durability::Synced, sync)
+        self.files.sync()
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
-        Ok(Arc::new(self.view()))
+        Ok(Arc::new(self.files.view()))
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
-        self.directory.disk_bytes()
+        self.files.directory.disk_bytes()
     }
 
     fn engine(&self) -> &'static str {
@@ -257,7 +324,7 @@ impl Store for FjallStore {
     }
 }
 
-impl Drop for FjallStore {
+impl Drop for Files {
     fn drop(&mut self) {
         // What fails here is in the journal and comes back at the next start.
         let _trimmed = self.group.exclusively(|| guarded("fjall", || self.trim(TRIM_WAIT_AT_CLOSING)));
@@ -335,6 +402,8 @@ fn open_database(files: &Path, options: FjallOptions) -> fjall::Result<(Database
                 .manual_journal_persist(true)
                 .max_memtable_size(memtable_bytes)
                 .data_block_compression_policy(CompressionPolicy::disabled())
+                .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+                .data_block_restart_interval_policy(RestartIntervalPolicy::all(BLOCK_RESTART))
                 .compaction_strategy(Arc::new(fjall::compaction::Leveled::default().with_table_target_size(TABLE_BYTES)))
         })
     };

@@ -17,6 +17,8 @@ pub enum PublicRecord {
     RootKey,
     /// The keyring, sealed under the root key.
     Keyring,
+    /// JSON: how many recovery shares there are and how many decide, beside an outer seal.
+    RecoveryConfig,
 }
 
 impl PublicRecord {
@@ -27,6 +29,7 @@ impl PublicRecord {
             Self::SealConfig => b"core/seal-config",
             Self::RootKey => b"core/hsm/barrier-unseal-keys",
             Self::Keyring => b"core/keyring",
+            Self::RecoveryConfig => b"core/recovery-config",
         }
     }
 }
@@ -36,7 +39,7 @@ impl PublicRecord {
 pub enum StoredBytes {
     /// A barrier record under a sealed name.
     Sealed(SealedName, Ciphertext),
-    /// A public record: either plain (`SealConfig`) or sealed under a key outside the keyring.
+    /// A public record: either plain (`SealConfig`, `RecoveryConfig`) or sealed under a key outside the keyring.
     Public(PublicRecord, Vec<u8>),
 }
 

@@ -13,4 +13,4 @@ mod transaction;
 pub use changeset::{Changeset, Check, Overlay, PublicRecord, StoredBytes, Write, apply, range_digest, versioned};
 pub use memory::{MemoryStore, MemoryTransaction};
 pub use store::{Batch, BatchOp, Durability, Snapshot, Space, Store, StoreError};
-pub use transaction::{Listing, Page, Record, Transaction, TxnError, View};
+pub use transaction::{Listing, Page, PageNames, Record, Transaction, TxnError, View};

@@ -122,6 +122,15 @@ pub struct Page {
     pub limit: Option<usize>,
 }
 
+/// One page of a listing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageNames {
+    /// The names, in the order in which the pages of this folder come.
+    pub names: Vec<String>,
+    /// Whether that is the order of the names; else it is the order of storage, in which a page costs the same in a folder of any size.
+    pub sorted: bool,
+}
+
 /// One request's reads and writes. Reads see the request's own writes. Nothing is kept until the core commits it.
 ///
 /// Keys are `/`-separated paths. Implementations record what was read, so that the commit can be refused when it changed.
@@ -138,6 +147,16 @@ pub trait Transaction: Send {
     /// The names directly below `prefix` (which is empty or ends in `/`), ascending, folders with a trailing `/`.
     /// A name that is both a key and a folder appears twice: `a` and `a/`.
     fn list(&mut self, prefix: &str, page: &Page) -> Result<Vec<String>, TxnError>;
+
+    /// A page of a listing, where the page is all that is looked at: `after` is a name, there or not, and pages that each begin after
+    /// the last name of the one before make up the whole.
+    fn page(&mut self, prefix: &str, page: &Page) -> Result<PageNames, TxnError> {
+        Ok(PageNames { names: self.list(prefix, page)?, sorted: true })
+    }
+
+    /// Everything read or written so far is void: the state under the transaction was replaced, and nothing is to be checked
+    /// against it or written to it.
+    fn void(&mut self) {}
 
     /// The whole listing of a folder without a copy, where an implementation keeps one.
     fn list_shared(&mut self, prefix: &str) -> Result<Arc<Listing>, TxnError> {
@@ -160,6 +179,11 @@ impl<'a> View<'a> {
     /// A narrower window for as long as `self` is borrowed.
     pub fn below(&mut self, prefix: &str) -> View<'_> {
         View { txn: &mut *self.txn, prefix: format!("{}{prefix}", self.prefix) }
+    }
+
+    /// See [`Transaction::void`].
+    pub fn void(&mut self) {
+        self.txn.void();
     }
 
     fn full(&self, key: &str) -> String {
@@ -205,6 +229,12 @@ impl<'a> View<'a> {
     pub fn list(&mut self, prefix: &str, page: &Page) -> Result<Vec<String>, TxnError> {
         let full = self.full(prefix);
         self.txn.list(&full, page)
+    }
+
+    /// A page of a listing, see [`Transaction::page`].
+    pub fn page(&mut self, prefix: &str, page: &Page) -> Result<PageNames, TxnError> {
+        let full = self.full(prefix);
+        self.txn.page(&full, page)
     }
 
     /// The whole listing of a folder without a copy.
