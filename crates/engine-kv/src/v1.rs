@@ -132,5 +132,5 @@ fn list(_: &KvV1, call: &mut Call<'_>) -> Outcome {
     if page == Page::default() {
         return Ok(Some(Response::shared_list(&*call.view.list_shared(&folder)?)));
     }
-    Ok(Some(Response::list(call.view.list(&folder, &page)?)))
+    Ok(Some(Response::list(call.view.page(&folder, &page)?.names)))
 }

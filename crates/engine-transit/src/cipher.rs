@@ -90,8 +90,10 @@ impl Policy {
         let key_bytes = self.kind.cipher_key_bytes();
         let mac_bytes = if form >= 3 { 32 } else { 0 };
         let derived = self.derive(entry, &with.context, key_bytes + mac_bytes)?;
-        let (key, mac_key) =
-            derived.split_at_checked(key_bytes).ok_or_else(|| Fault::server("could not derive key, length too small"))?;
+        let (key, mac_key) = derived
+            .split_at_checked(key_bytes)
+            .filter(|(_, rest)| rest.len() >= mac_bytes)
+            .ok_or_else(|| Fault::server("could not derive key, length too small"))?;
         let nonce = match form {
             0 => random_nonce(entropy)?,
             1 => with.nonce.as_slice().try_into().map_err(|_| {

@@ -33,6 +33,8 @@ pub struct Caller {
     pub cubbyhole_id: String,
     /// The token's metadata.
     pub metadata: BTreeMap<String, String>,
+    /// When the token was made: the login, for a login's token. The epoch without one.
+    pub issued: Time,
     /// The token has the `root` policy.
     pub is_root: bool,
     /// The policies give `sudo` on this very path.

@@ -26,7 +26,7 @@ pub enum FieldKind {
     DurationSecond,
     /// Seconds with fraction and sign.
     SignedDuration,
-    /// Texts: a list, or comma-separated; trimmed, empty ones dropped.
+    /// Texts: a list, or comma-separated; trimmed. Empty ones between commas are dropped.
     CommaStringSlice,
     /// Texts: a list; one text is one element.
     StringSlice,
@@ -237,7 +237,7 @@ fn decode(kind: FieldKind, value: &Value) -> Option<Decoded> {
         FieldKind::LowerString => Decoded::Text(text(value)?.to_lowercase()),
         FieldKind::Bool => Decoded::Bool(boolean(value)?),
         FieldKind::Int => Decoded::Int(integer(value)?),
-        FieldKind::Float => Decoded::Float(text(value)?.trim().parse().ok()?),
+        FieldKind::Float => Decoded::Float(float(value)?),
         FieldKind::DurationSecond => {
             let d = seconds(value)?;
             d.unsigned()?;
@@ -245,7 +245,7 @@ fn decode(kind: FieldKind, value: &Value) -> Option<Decoded> {
         }
         FieldKind::SignedDuration => Decoded::Duration(seconds(value)?),
         FieldKind::CommaStringSlice => Decoded::Texts(match value {
-            Value::Array(items) => items.iter().map(text).collect::<Option<_>>()?,
+            Value::Array(items) => items.iter().map(|v| text(v).map(|s| s.trim().to_owned())).collect::<Option<_>>()?,
             other => text(other)?.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect(),
         }),
         FieldKind::StringSlice => Decoded::Texts(match value {
@@ -330,6 +330,17 @@ fn pair(text: &str) -> Option<(String, String)> {
     Some((k.trim().to_owned(), v.trim().to_owned()))
 }
 
+/// A finite number, weakly: an empty text is zero, true is one.
+fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Bool(b) => Some(f64::from(u8::from(*b))),
+        _ => match text(value)?.trim() {
+            "" => Some(0.0),
+            number => number.parse().ok().filter(|n: &f64| n.is_finite()),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,6 +362,7 @@ mod tests {
             assert_eq!(one(FieldKind::DurationSecond, d).unwrap().duration("f"), Some(Duration::from_secs(90)));
         }
         assert_eq!(one(FieldKind::CommaStringSlice, json!("a, b,,")).unwrap().texts("f").unwrap(), ["a", "b"]);
+        assert_eq!(one(FieldKind::CommaStringSlice, json!([" a", "b "])).unwrap().texts("f").unwrap(), ["a", "b"]);
         assert_eq!(one(FieldKind::StringSlice, json!("a, b")).unwrap().texts("f").unwrap(), ["a, b"]);
         for d in [json!([1, 2]), json!(["1", "2"]), json!("1,2")] {
             assert_eq!(one(FieldKind::CommaIntSlice, d).unwrap().ints("f").unwrap(), [1, 2]);

@@ -9,6 +9,7 @@ mod fields;
 mod mount;
 mod request;
 mod response;
+mod stream;
 mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -20,4 +21,5 @@ pub use fields::{Field, FieldKind, Fields};
 pub use mount::{Mount, TokenType};
 pub use request::{Connection, Request, WrapRequest};
 pub use response::{Alias, Auth, Data, Kind, LeasedSecret, Response};
+pub use stream::{Pieces, Stream};
 pub use table::{Backend, BoxFuture, Engine, Handler, Method, Outcome, PathTable, Route};

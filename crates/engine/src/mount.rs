@@ -68,6 +68,8 @@ pub struct Mount {
     pub max_lease_ttl: Duration,
     /// What the mount wants logins to yield.
     pub token_type: TokenType,
+    /// When failed logins lock a name: the mount's own rule over the configuration's over Vault's.
+    pub lockout: lockout::Rule,
 }
 
 impl Mount {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use api_types::{Map, Operation};
 use secret::SecretString;
 
+use crate::stream::Stream;
+
 /// Where a request came from.
 #[derive(Debug, Clone, Default)]
 pub struct Connection {
@@ -14,6 +16,8 @@ pub struct Connection {
     pub remote_addr: Option<IpAddr>,
     /// The client's port, 0 if unknown.
     pub remote_port: u16,
+    /// Whether it came over TLS that this server ended.
+    pub tls: bool,
     /// DER of the client certificates of the TLS connection, leaf first; empty if none was offered.
     pub client_certificates: Vec<Vec<u8>>,
 }
@@ -40,6 +44,8 @@ pub struct Request {
     pub data: Map,
     /// The body where the path takes raw bytes instead of JSON.
     pub raw_body: Vec<u8>,
+    /// The body where the path takes one of any length; whoever takes it reads it while it comes.
+    pub upload: Option<Stream>,
     /// The client's token as presented; empty if there was none.
     pub token: SecretString,
     /// Headers by lower-case name, without those that carry the token.
@@ -60,6 +66,7 @@ impl Request {
             path: path.into(),
             data: Map::new(),
             raw_body: Vec::new(),
+            upload: None,
             token: SecretString::default(),
             headers: BTreeMap::new(),
             connection: Connection::default(),

@@ -8,6 +8,7 @@ use api_types::Map;
 use serde_json::value::RawValue;
 
 use crate::TokenType;
+use crate::stream::Stream;
 
 /// The `data` of an answer.
 #[derive(Debug, Clone)]
@@ -54,6 +55,13 @@ pub enum Kind {
     NotFoundEnvelope,
     /// 202: accepted, goes on in the background.
     Accepted,
+    /// 200 and bytes of any length, with their own content type and no envelope.
+    Stream {
+        /// The `Content-Type`.
+        content_type: String,
+        /// The body.
+        body: Stream,
+    },
     /// Bytes with their own content type and no envelope.
     Bare {
         /// The `Content-Type`.

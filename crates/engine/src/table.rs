@@ -236,6 +236,12 @@ pub trait Engine: Send + Sync + Sized + 'static {
         Ok(())
     }
 
+    /// The role that a login would be of, for quotas by role; nothing is checked or changed. The default is what clients send as
+    /// `role`.
+    fn login_role(&self, call: &mut Call<'_>) -> Result<Option<String>, EngineError> {
+        Ok(call.request.data.get("role").and_then(Value::as_str).map(str::to_owned))
+    }
+
     /// Renews a leased secret; the default says that it cannot.
     fn renew_secret<'a>(&'a self, _call: &'a mut Call<'_>, _internal: &'a Map) -> BoxFuture<'a, Outcome> {
         Box::pin(async { Err(EngineError::invalid("lease is not renewable")) })
@@ -269,6 +275,9 @@ pub trait Backend: Send + Sync {
 
     /// See [`Engine::renew_login`].
     fn renew_login(&self, call: &mut Call<'_>, auth: &mut crate::Auth) -> Result<(), EngineError>;
+
+    /// See [`Engine::login_role`].
+    fn login_role(&self, call: &mut Call<'_>) -> Result<Option<String>, EngineError>;
 
     /// See [`Engine::renew_secret`].
     fn renew_secret<'a>(&'a self, call: &'a mut Call<'_>, internal: &'a Map) -> BoxFuture<'a, Outcome>;
@@ -344,6 +353,10 @@ impl<E: Engine> Backend for E {
 
     fn renew_login(&self, call: &mut Call<'_>, auth: &mut crate::Auth) -> Result<(), EngineError> {
         Engine::renew_login(self, call, auth)
+    }
+
+    fn login_role(&self, call: &mut Call<'_>) -> Result<Option<String>, EngineError> {
+        Engine::login_role(self, call)
     }
 
     fn renew_secret<'a>(&'a self, call: &'a mut Call<'_>, internal: &'a Map) -> BoxFuture<'a, Outcome> {

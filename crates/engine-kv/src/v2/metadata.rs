@@ -140,7 +140,7 @@ pub(super) fn list(_: &KvV2, call: &mut Call<'_>) -> Outcome {
     } else if page == Page::default() {
         return Ok(Some(Response::shared_list(&*call.view.list_shared(&format!("{METADATA}{folder}"))?)));
     } else {
-        call.view.list(&format!("{METADATA}{folder}"), &page)?
+        call.view.page(&format!("{METADATA}{folder}"), &page)?.names
     };
     Ok(Some(Response::list(keys)))
 }
@@ -150,7 +150,7 @@ fn undeleted(call: &mut Call<'_>, folder: &str, mut page: Page) -> Result<Vec<St
     let range = format!("{METADATA}{folder}");
     let mut kept = Vec::new();
     loop {
-        let names = call.view.list(&range, &page)?;
+        let names = call.view.page(&range, &page)?.names;
         let whole = page.limit.is_none_or(|limit| names.len() < limit);
         page.after = names.last().cloned().or(page.after);
         for name in names {

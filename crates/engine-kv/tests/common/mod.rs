@@ -28,6 +28,7 @@ pub fn shown(outcome: Result<Option<Response>, EngineError>) -> Value {
         Kind::NotFoundEnvelope => json!(404),
         Kind::Bare { body, status, .. } => return json!([status, String::from_utf8_lossy(body)]),
         Kind::Accepted => json!(202),
+        Kind::Stream { .. } => return json!(["a stream"]),
     };
     let data = response.data.map_or(Value::Null, |d| Value::Object(d.to_map()));
     if response.warnings.is_empty() { json!([status, data]) } else { json!([status, data, response.warnings]) }
