@@ -9,6 +9,7 @@ use crate::{alias, entity, group, group_alias, lookup, merge};
 /// `identity/` there.
 pub struct IdentityEngine {
     table: PathTable<Self>,
+    address: String,
 }
 
 impl Engine for IdentityEngine {
@@ -26,11 +27,24 @@ impl Default for IdentityEngine {
 }
 
 impl IdentityEngine {
-    /// The engine; it has no state of its own.
+    /// The engine alone; it has no state of its own.
     #[must_use]
     pub fn new() -> Self {
-        let routes = [entity_routes(), alias_routes(), group_routes(), group_alias_routes(), lookup_routes()];
-        Self { table: PathTable::new(HELP, routes.into_iter().flatten().collect()) }
+        Self::with(String::new(), Vec::new())
+    }
+
+    /// The engine with paths of neighbouring rooms at the same mount. `address` is where clients reach this server (scheme, host
+    /// and port), for those who tell it on.
+    #[must_use]
+    pub fn with(address: String, neighbours: Vec<Route<Self>>) -> Self {
+        let routes = [entity_routes(), alias_routes(), group_routes(), group_alias_routes(), lookup_routes(), neighbours];
+        Self { table: PathTable::new(HELP, routes.into_iter().flatten().collect()), address }
+    }
+
+    /// Where clients reach this server.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
     }
 }
 
