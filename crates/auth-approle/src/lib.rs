@@ -8,7 +8,6 @@
 //! secret ids (every record is on every node); a clock of its own for tidying (see `tidy`).
 
 mod cidrs;
-mod lockout;
 mod login;
 mod metadata;
 mod parts;
@@ -21,8 +20,7 @@ mod tidy;
 use std::sync::Arc;
 
 use engine::{Auth, Call, Engine, EngineError, PathTable};
-
-pub use lockout::{Locked, Lockout, LockoutRule};
+use lockout::Lockout;
 
 /// The auth method. One value serves every mount; what differs is in the mounts' views.
 pub struct Approle {
@@ -40,6 +38,10 @@ impl Engine for Approle {
     fn renew_login(&self, call: &mut Call<'_>, auth: &mut Auth) -> Result<(), EngineError> {
         login::renew(call, auth)
     }
+
+    fn login_role(&self, call: &mut Call<'_>) -> Result<Option<String>, EngineError> {
+        login::role_of(call)
+    }
 }
 
 impl Default for Approle {
@@ -49,21 +51,15 @@ impl Default for Approle {
 }
 
 impl Approle {
-    /// The method with Vault's lockout rule: five failures, fifteen minutes.
+    /// The method with counters of failed logins of its own.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_lockout(Arc::new(Lockout::new(Some(LockoutRule::default()))))
+        Self::with_lockout(Arc::default())
     }
 
-    /// The method with a lockout that others hold too (to list and to unlock role ids), or with one that is switched off.
+    /// The method with counters that others hold too, to list and to unlock role ids. The rule comes with each call's mount.
     #[must_use]
     pub fn with_lockout(lockout: Arc<Lockout>) -> Self {
         Self { table: PathTable::new(routes::HELP, routes::routes()), lockout }
-    }
-
-    /// Which role ids are locked out.
-    #[must_use]
-    pub fn lockout(&self) -> Arc<Lockout> {
-        Arc::clone(&self.lockout)
     }
 }

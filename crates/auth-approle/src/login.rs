@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use engine::{Alias, Auth, Call, EngineError, Outcome, Response};
+use lockout::{Ruling, Verdict};
 use secret::SecretString;
 
-use crate::lockout::Ruling;
 use crate::role::{self, NAME_MAX_BYTES, Role};
 use crate::salt::Salt;
 use crate::secret_id::{self, SecretId};
@@ -39,7 +39,10 @@ pub(crate) fn login(engine: &Approle, call: &mut Call<'_>) -> Outcome {
     };
     let entry = entry.filter(|e| !e.has_expired(call.now));
     let right = role.is_some() && (entry.is_some() || !binds);
-    if engine.lockout.judge(&call.mount.accessor, &role_id, role.is_some(), right, call.now) == Ruling::Locked {
+    let verdict = if right { Verdict::Right } else { Verdict::Wrong };
+    let mount = call.mount;
+    // The check was quick, so the verdict is counted after it, and told only if the role id is not locked.
+    if engine.lockout.judge(mount.lockout, &mount.accessor, &role_id, role.is_some(), verdict, call.now) == Ruling::Locked {
         return Err(EngineError::denied("permission denied"));
     }
     let Some((name, role)) = found.filter(|_| right) else { return Err(EngineError::invalid(WRONG)) };
@@ -49,6 +52,13 @@ pub(crate) fn login(engine: &Approle, call: &mut Call<'_>) -> Outcome {
     }
     let auth = grant(&name, &role, entry.as_deref());
     Ok(Some(Response { auth: Some(Box::new(auth)), ..Response::default() }))
+}
+
+/// The role whose id was sent, for quotas; `None` tells nothing to the client, whose login goes on all the same.
+pub(crate) fn role_of(call: &mut Call<'_>) -> Result<Option<String>, EngineError> {
+    let Some(role_id) = call.request.data.get("role_id").and_then(|v| v.as_str()) else { return Ok(None) };
+    let salt = Salt::load(&mut call.view)?;
+    Ok(role::by_role_id(&mut call.view, &salt, role_id)?.map(|(name, _)| name))
 }
 
 /// Checks where the login comes from. A secret id whose networks reach beyond what its role says by now is refused.

@@ -1,16 +1,22 @@
 //! Logins: what they give, what they refuse, and what a refusal tells.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may fail loudly")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::Operation::{Delete, Read, Update};
 use auth_approle::Approle;
 use engine::testing::Harness;
 use engine::{Auth, Engine, EngineError, Request};
+use lockout::{Lockout, Rule};
 use serde_json::{Value, json};
 
 async fn with_role(data: Value) -> Harness<Approle> {
-    let mut h = Harness::new(Approle::new());
+    with_role_and(&Arc::default(), data).await
+}
+
+async fn with_role_and(lockout: &Arc<Lockout>, data: Value) -> Harness<Approle> {
+    let mut h = Harness::new(Approle::with_lockout(Arc::clone(lockout)));
     h.mount.accessor = "auth_approle_1".into();
     h.call(Update, "role/web", data).await.unwrap();
     h
@@ -85,7 +91,8 @@ async fn class_m_a_refusal_does_not_tell_which_half_was_wrong() {
 /// Class I: spellings share one counter; the lock holds against the right secret id and tells nothing.
 #[tokio::test]
 async fn class_i_guessing_locks_every_spelling() {
-    let mut h = with_role(json!({"role_id": "web"})).await;
+    let lockout = Arc::default();
+    let mut h = with_role_and(&lockout, json!({"role_id": "web"})).await;
     let good = secret_id(&mut h, json!({})).await;
     for id in ["web", "Web", "WEB", "wEb"] {
         login(&mut h, id, "bad").await.unwrap_err();
@@ -101,9 +108,9 @@ async fn class_i_guessing_locks_every_spelling() {
             assert!(matches!(&e, EngineError::Denied(t) if t == "permission denied"), "{known} {e}");
         }
     }
-    let locked = h.engine.lockout().locked(h.now);
+    let locked = lockout.locked(h.now, |_| Some(h.mount.lockout));
     assert_eq!(locked.iter().map(|l| l.alias.as_str()).collect::<Vec<_>>(), ["web"], "invented role ids are not shown");
-    h.engine.lockout().unlock("auth_approle_1", "WEB");
+    lockout.unlock("auth_approle_1", "WEB");
     login(&mut h, "web", &good).await.unwrap();
     for _ in 0..5 {
         login(&mut h, "web", "bad").await.unwrap_err();
@@ -219,4 +226,23 @@ async fn no_answer_holds_a_secret_id() {
     let shown = h.data(Update, "role/web/secret-id/lookup", json!({"secret_id": canary})).await.unwrap();
     assert!(!Value::Object(shown).to_string().contains(canary));
     assert!(h.call(Read, "role/web/secret-id/lookup", json!({})).await.is_err());
+}
+
+#[tokio::test]
+async fn the_mounts_own_rule_counts() {
+    let mut h = with_role(json!({"role_id": "web"})).await;
+    let good = secret_id(&mut h, json!({})).await;
+    h.mount.lockout = Rule { threshold: 2, duration: Duration::from_secs(10), ..Rule::default() };
+    for want in ["invalid role or secret ID", "invalid role or secret ID", "permission denied"] {
+        assert_eq!(login(&mut h, "web", "bad").await.unwrap_err().to_string(), want);
+    }
+    h.now = h.now.plus(Duration::from_secs(9));
+    assert_eq!(login(&mut h, "WEB", &good).await.unwrap_err().to_string(), "permission denied");
+    h.now = h.now.plus(Duration::from_secs(1));
+    login(&mut h, "web", &good).await.unwrap();
+    h.mount.lockout.disabled = true;
+    for _ in 0..10 {
+        assert_eq!(login(&mut h, "web", "bad").await.unwrap_err().to_string(), "invalid role or secret ID");
+    }
+    login(&mut h, "web", &good).await.unwrap();
 }

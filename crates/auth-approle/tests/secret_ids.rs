@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use api_types::Operation::{Delete, List, Read, Update};
-use auth_approle::{Approle, Lockout};
+use auth_approle::Approle;
 use engine::testing::Harness;
 use engine::{EngineError, Kind, Request};
 use serde_json::{Value, json};
 use storage::{Page, Transaction};
 
 async fn with_role(data: Value) -> Harness<Approle> {
-    let mut h = Harness::new(Approle::with_lockout(std::sync::Arc::new(Lockout::new(None))));
+    let mut h = Harness::new(Approle::new());
+    h.mount.lockout.disabled = true;
     h.call(Update, "role/web", data).await.unwrap();
     h
 }

@@ -5,7 +5,6 @@
 //!
 //! Deliberately absent: MFA (a floor above), the token, the entity, directories of users elsewhere.
 
-mod lockout;
 mod login;
 mod password;
 mod user;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use api_types::Operation::{Create, Delete, List, Read, Update};
 use engine::{Auth, Call, Engine, EngineError, Field, FieldKind, PathTable, Route};
 
-pub use lockout::{Locked, Lockout, LockoutRule};
+use lockout::Lockout;
 use password::Workers;
 
 /// The auth method. One value serves every mount; what differs is in the mounts' views.
@@ -44,22 +43,16 @@ impl Default for Userpass {
 }
 
 impl Userpass {
-    /// The method with Vault's lockout rule: five failures, fifteen minutes.
+    /// The method with counters of failed logins of its own.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_lockout(Arc::new(Lockout::new(Some(LockoutRule::default()))))
+        Self::with_lockout(Arc::default())
     }
 
-    /// The method with a lockout that others hold too (to list and to unlock users), or with one that is switched off.
+    /// The method with counters that others hold too, to list and to unlock users. The rule comes with each call's mount.
     #[must_use]
     pub fn with_lockout(lockout: Arc<Lockout>) -> Self {
         Self { table: PathTable::new(HELP, routes()), workers: Workers::new(), lockout }
-    }
-
-    /// Who is locked out.
-    #[must_use]
-    pub fn lockout(&self) -> Arc<Lockout> {
-        Arc::clone(&self.lockout)
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::token_params::cidrs_allow;
 use engine::{Alias, Auth, Call, EngineError, Outcome, Response};
+use lockout::Verdict;
 use secret::SecretString;
 
-use crate::lockout::Verdict;
 use crate::{Userpass, user};
 
 /// Vault's words for a wrong name and a wrong password alike.
@@ -20,7 +20,8 @@ pub(crate) async fn login(engine: &Userpass, call: &mut Call<'_>) -> Outcome {
         return Err(EngineError::invalid("invalid credentials"));
     }
     let user = user::load(&mut call.view, &name)?;
-    let Some(attempt) = engine.lockout.admit(&call.mount.accessor, &name, user.is_some(), call.now).await else {
+    let mount = call.mount;
+    let Some(attempt) = engine.lockout.admit(mount.lockout, &mount.accessor, &name, user.is_some(), call.now).await else {
         return Err(EngineError::denied("permission denied"));
     };
     let hash = user.as_ref().map(|u| u.password_hash.clone());

@@ -1,16 +1,22 @@
 //! The method as the core sees it: answers, texts, timing class, lockout.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api_types::Operation::{Delete, List, Read, Update};
 use auth_userpass::Userpass;
 use engine::testing::Harness;
 use engine::{Auth, Engine, EngineError, Request};
+use lockout::{Lockout, Rule};
 use serde_json::{Value, json};
 
 fn scene() -> Harness<Userpass> {
-    let mut h = Harness::new(Userpass::new());
+    scene_with(&Arc::default())
+}
+
+fn scene_with(lockout: &Arc<Lockout>) -> Harness<Userpass> {
+    let mut h = Harness::new(Userpass::with_lockout(Arc::clone(lockout)));
     h.mount.accessor = "auth_userpass_1".into();
     h
 }
@@ -113,8 +119,10 @@ async fn bound_addresses_hold_for_the_login_itself() {
 }
 
 #[tokio::test]
-async fn five_failures_lock_a_name_known_or_not() {
-    let mut h = with_user("ann", json!({"password_hash": cheap_hash()})).await;
+async fn class_i_five_failures_lock_a_name_known_or_not() {
+    let lockout = Arc::default();
+    let mut h = scene_with(&lockout);
+    h.call(Update, "users/ann", json!({"password_hash": cheap_hash()})).await.unwrap();
     for name in ["ann", "nobody"] {
         for variant in [name.to_owned(), name.to_uppercase(), name.to_owned(), name.to_uppercase(), name.to_owned()] {
             let e = login(&mut h, &variant, "wrong").await.unwrap_err();
@@ -125,8 +133,7 @@ async fn five_failures_lock_a_name_known_or_not() {
             assert!(matches!(&e, EngineError::Denied(t) if t == "permission denied"), "{name}: {e}");
         }
     }
-    let lockout = h.engine.lockout();
-    let locked = lockout.locked(h.now);
+    let locked = lockout.locked(h.now, |_| Some(h.mount.lockout));
     assert_eq!(locked.iter().map(|l| l.alias.as_str()).collect::<Vec<_>>(), ["ann"]);
     h.now = h.now.plus(Duration::from_secs(15 * 60));
     assert!(login(&mut h, "ann", "right").await.is_ok(), "the lock ends by itself");
@@ -215,4 +222,22 @@ async fn no_answer_holds_the_password() {
         let text = h.error(Update, path, data).await;
         assert!(!text.contains(canary) && !text.starts_with("no error"), "{path}: {text}");
     }
+}
+
+#[tokio::test]
+async fn the_mounts_own_rule_counts() {
+    let mut h = with_user("ann", json!({"password_hash": cheap_hash()})).await;
+    h.mount.lockout = Rule { threshold: 2, duration: Duration::from_secs(10), ..Rule::default() };
+    for want in ["invalid username or password", "invalid username or password", "permission denied"] {
+        assert_eq!(login(&mut h, "ann", "wrong").await.unwrap_err().to_string(), want);
+    }
+    h.now = h.now.plus(Duration::from_secs(9));
+    assert_eq!(login(&mut h, "Ann", "right").await.unwrap_err().to_string(), "permission denied");
+    h.now = h.now.plus(Duration::from_secs(1));
+    assert!(login(&mut h, "ann", "right").await.is_ok());
+    h.mount.lockout.disabled = true;
+    for _ in 0..10 {
+        assert_eq!(login(&mut h, "ann", "wrong").await.unwrap_err().to_string(), "invalid username or password");
+    }
+    assert!(login(&mut h, "ann", "right").await.is_ok());
 }
