@@ -1,7 +1,6 @@
 //! What the binary tells the core at start: addresses, limits, and the engines there are.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use serde_json::Value;
 use storage::View;
 
 use crate::MountEntry;
+use crate::seal::Seals;
 
 /// Makes the engine of one mount. The entry's `options` choose between versions (KV).
 pub type Factory = Arc<dyn Fn(&MountEntry) -> Arc<dyn Backend> + Send + Sync>;
@@ -35,6 +35,13 @@ pub trait LogControl: Send + Sync {
     fn reset(&self, logger: Option<&str>) -> bool;
 }
 
+/// The server's own log as it is written, for `sys/monitor`.
+pub trait LogStream: Send + Sync {
+    /// Lines of `level` (`trace`, `debug`, `info`, `warn`, `error`; empty is `info`) and above from now on, as text or JSON. The queue
+    /// is bounded: who reads too slowly misses lines. `None` if too many are following already.
+    fn follow(&self, level: &str, json: bool) -> Option<tokio::sync::mpsc::Receiver<bytes::Bytes>>;
+}
+
 /// The engines and auth methods that can be mounted, by type.
 #[derive(Clone, Default)]
 pub struct Registry {
@@ -44,6 +51,8 @@ pub struct Registry {
     pub auth: BTreeMap<&'static str, Factory>,
     /// Secrets engines whose mounts can be tuned to version 2 while they hold data.
     pub upgrades: BTreeMap<&'static str, Upgrade>,
+    /// The counters of failed logins that the auth methods were made with, to list and unlock names.
+    pub lockout: Arc<lockout::Lockout>,
 }
 
 /// Settings of the core, from the configuration file.
@@ -59,6 +68,8 @@ pub struct CoreConfig {
     pub default_lease_ttl: Duration,
     /// Maximum lease TTL of the system.
     pub max_lease_ttl: Duration,
+    /// When failed logins lock a name, where a mount does not say it.
+    pub lockout: lockout::Defaults,
     /// Version as the API tells it, for example `1.21.4`.
     pub version: String,
     /// When this program was built, RFC 3339.
@@ -73,18 +84,22 @@ pub struct CoreConfig {
     pub ui: bool,
     /// Audit lines may begin with a configured prefix (`allow_audit_log_prefixing`).
     pub allow_audit_log_prefixing: bool,
-    /// Where plugins would lie: no audit file may be put there (CVE-2025-6000).
-    pub plugin_directory: Option<PathBuf>,
+    /// Where no audit file may be put: plugins (CVE-2025-6000), the store, the configuration itself.
+    pub guarded_from_audit: Vec<audit::Guarded>,
     /// `sys/internal/specs/openapi` and others that list routes may answer.
     pub introspection_endpoint: bool,
     /// The configuration without its secrets, for `sys/config/state/sanitized`.
     pub sanitized: Value,
+    /// The outer seals; none is Shamir's shares.
+    pub seals: Seals,
     /// Milliseconds a request may take at most before the server gives up on it.
     pub request_timeout: Duration,
     /// Where `sys/metrics` comes from; `None` if telemetry is off.
     pub metrics: Option<MetricsText>,
     /// What `sys/loggers` turns; `None` leaves the path read-only and empty.
     pub log_control: Option<Arc<dyn LogControl>>,
+    /// What `sys/monitor` shows; `None` switches it off.
+    pub log_stream: Option<Arc<dyn LogStream>>,
 }
 
 impl Default for CoreConfig {
@@ -97,6 +112,7 @@ impl Default for CoreConfig {
             cluster_name: String::new(),
             default_lease_ttl: month,
             max_lease_ttl: month,
+            lockout: lockout::Defaults::default(),
             version: api_types::API_VERSION.to_owned(),
             build_date: String::new(),
             storage_type: "raft".to_owned(),
@@ -104,12 +120,14 @@ impl Default for CoreConfig {
             raw_storage_endpoint: false,
             ui: false,
             allow_audit_log_prefixing: false,
-            plugin_directory: None,
+            guarded_from_audit: Vec::new(),
             introspection_endpoint: false,
             sanitized: Value::Null,
+            seals: Seals::default(),
             request_timeout: Duration::from_secs(90),
             metrics: None,
             log_control: None,
+            log_stream: None,
         }
     }
 }

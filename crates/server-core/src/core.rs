@@ -19,7 +19,10 @@ use crate::finish::TokenNeighbours;
 use crate::in_flight::InFlight;
 use crate::mounts::Router;
 use crate::policies::PolicyCache;
-use crate::settings::{self, AuditedHeaders, Cached, Cors};
+use crate::quota::{self, Definitions, Usage};
+use crate::seal::Ceremonies;
+use crate::seal::rotation::Noted;
+use crate::settings::{self, AuditedHeaders, Cached, Cors, UiHeaders};
 use crate::sys::SystemEngine;
 
 /// The place in storage of the cluster's name and id.
@@ -62,9 +65,14 @@ pub struct Core {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) sealed: Barrier<Sealed>,
     pub(crate) progress: Mutex<Progress>,
+    /// Two outer seals of one type are configured, and it is the retiring one that opens.
+    pub(crate) opens_by_retiring: std::sync::atomic::AtomicBool,
+    /// Somebody sealed this node on purpose: it does not open by itself again in this process.
+    pub(crate) closed_by_hand: std::sync::atomic::AtomicBool,
     /// Initialising, unsealing and sealing exclude each other.
     pub(crate) lifecycle: tokio::sync::Mutex<()>,
     pub(crate) in_flight: InFlight,
+    pub(crate) usage: Usage,
     pub(crate) itself: Weak<Self>,
     applied: Arc<Applied>,
     open: ArcSwapOption<OpenCore>,
@@ -77,9 +85,15 @@ pub struct OpenCore {
     pub(crate) policies: PolicyCache,
     pub(crate) callers: Callers,
     audited_headers: Cached<AuditedHeaders>,
+    pub(crate) audit_table: crate::sys::audit::Table,
     cors: Cached<Option<Cors>>,
+    quotas: Cached<Definitions>,
+    ui_headers: Cached<UiHeaders>,
     pub(crate) cluster: ClusterInfo,
     pub(crate) since: Time,
+    /// What holders of shares do together; gone with the keys.
+    pub(crate) ceremonies: tokio::sync::Mutex<Ceremonies>,
+    pub(crate) noted: Noted,
     registry: Registry,
     routes: Routes,
     /// Dropped with the open core; workers that hold the receiver end then.
@@ -131,7 +145,7 @@ impl Core {
         }
         let audit = Broker::with_settings(audit::Settings {
             allow_prefixing: config.allow_audit_log_prefixing,
-            plugin_directory: config.plugin_directory.clone(),
+            guarded: config.guarded_from_audit.clone(),
             ..audit::Settings::default()
         });
         Ok(Arc::new_cyclic(|itself| Self {
@@ -143,8 +157,11 @@ impl Core {
             entropy,
             sealed,
             progress: Mutex::new(Progress::default()),
+            opens_by_retiring: std::sync::atomic::AtomicBool::new(false),
+            closed_by_hand: std::sync::atomic::AtomicBool::new(false),
             lifecycle: tokio::sync::Mutex::new(()),
             in_flight: InFlight::default(),
+            usage: Usage::default(),
             itself: itself.clone(),
             applied,
             open: ArcSwapOption::empty(),
@@ -187,6 +204,21 @@ impl Core {
     pub async fn tidy_mounts(&self) -> Result<(), String> {
         let Some(open) = self.open() else { return Ok(()) };
         crate::expiry::tidy_mounts(self, &open).await.map_err(|e| e.to_string())
+    }
+
+    /// Does now what the worker does in its next round for the data key: replace it if it is due, and note its use. For tests.
+    #[doc(hidden)]
+    pub async fn tend_data_key(&self) -> Result<(), String> {
+        let Some(open) = self.open() else { return Ok(()) };
+        crate::seal::rotation::carry_on(self, &open).await.map_err(|e| e.to_string())
+    }
+
+    /// Pretends that the data key was used so often. For tests, which cannot encrypt a million records.
+    #[doc(hidden)]
+    pub fn pretend_encryptions(&self, count: u64) {
+        if let Some(open) = self.open() {
+            open.barrier.recall_encryptions(open.barrier.keyring().active().term, count);
+        }
     }
 
     /// Lets applied entries reach `barrier`'s caches; must happen before anything is read through it.
@@ -249,7 +281,11 @@ impl OpenCore {
         let mut registry = core.registry.clone();
         let itself = core.itself.clone();
         registry.secrets.insert("system", Arc::new(move |_| Arc::new(SystemEngine::new(itself.clone()))));
-        registry.secrets.insert("identity", Arc::new(|_| Arc::new(identity::IdentityEngine::new())));
+        let address = core.config.api_addr.clone();
+        registry.secrets.insert(
+            "identity",
+            Arc::new(move |_| Arc::new(identity::IdentityEngine::with(address.clone(), identity_oidc::routes()))),
+        );
         let (store, itself) = (Arc::clone(&tokens), core.itself.clone());
         registry.auth.insert(
             "token",
@@ -268,10 +304,15 @@ impl OpenCore {
             tokens,
             policies,
             callers: Callers::new(),
+            audit_table: crate::sys::audit::Table::new(&barrier)?,
             audited_headers: Cached::new(&barrier, settings::AUDITED_HEADER_ROWS, settings::audited_headers)?,
             cors: Cached::new(&barrier, settings::CORS_ROWS, settings::cors)?,
+            quotas: Cached::new(&barrier, quota::QUOTA_ROWS, quota::definitions)?,
+            ui_headers: Cached::new(&barrier, settings::UI_HEADER_ROWS, settings::ui_headers)?,
             cluster,
             since: now,
+            ceremonies: tokio::sync::Mutex::default(),
+            noted: Noted::load(&barrier, now)?,
             registry,
             routes: Routes { table, built: Mutex::new(counts), router: ArcSwap::from_pointee(router) },
             alive: tokio::sync::watch::channel(()).0,
@@ -303,6 +344,16 @@ impl OpenCore {
     /// `sys/config/cors`; `None` while it is off.
     pub fn cors(&self) -> Result<Arc<Option<Cors>>, TxnError> {
         self.cors.get(&self.barrier)
+    }
+
+    /// The quotas as applied.
+    pub(crate) fn quotas(&self) -> Result<Arc<Definitions>, TxnError> {
+        self.quotas.get(&self.barrier)
+    }
+
+    /// Headers of the web UI's answers.
+    pub fn ui_headers(&self) -> Result<Arc<UiHeaders>, TxnError> {
+        self.ui_headers.get(&self.barrier)
     }
 
     /// The types that can be mounted.

@@ -1,6 +1,6 @@
 //! Who asks, and may they? Everything here reads; nothing is served or written.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use api_types::{Operation, multi_error};
 use barrier::Txn;
@@ -15,12 +15,27 @@ use crate::answer::{Failure, FailureKind};
 use crate::core::{Core, RequestSystem};
 use crate::mounts::Mounted;
 use crate::pipeline::{Scene, storage_failure};
+use crate::sys::explain::{EXPLAIN_PATH, OWN_RIGHTS_PATH};
 
 /// A caller whose token is good.
 pub(crate) struct Known {
     pub(crate) found: Found,
     pub(crate) caller: Arc<Caller>,
     pub(crate) acl: Arc<Acl>,
+    pub(crate) told: Arc<Told>,
+}
+
+/// What audit lines tell of a caller and would work out for every request anew.
+#[derive(Default)]
+pub(crate) struct Told {
+    client_id: OnceLock<String>,
+    pub(crate) hashes: audit::Kept,
+}
+
+impl Known {
+    pub(crate) fn client_id(&self) -> &str {
+        self.told.client_id.get_or_init(|| self.caller.client_id())
+    }
 }
 
 /// What was worked out for a token, good for as long as its record, the policies and identity stay as they were.
@@ -31,6 +46,7 @@ struct Worked {
     identity: u64,
     caller: Arc<Caller>,
     acl: Arc<Acl>,
+    told: Arc<Told>,
 }
 
 /// Callers kept; one is a few hundred bytes.
@@ -95,18 +111,25 @@ impl Core {
         // The decoded record is shared by all its readers, so the same pointer is the same version of the token.
         let current = |w: &Worked| w.policies == policies && w.identity == identity && Arc::ptr_eq(&w.entry, entry);
         if let Some(worked) = open.callers.0.get(&found.key).filter(current) {
-            return Ok(Who::Known(Box::new(Known { found, caller: worked.caller, acl: worked.acl })));
+            return Ok(Who::Known(Box::new(Known { found, caller: worked.caller, acl: worked.acl, told: worked.told })));
         }
         let (caller, acl) = match self.work_out(scene, &mut view, entry)? {
             Ok(pair) => pair,
             Err(why) => return Ok(Who::Bad(why)),
         };
+        let told = Arc::<Told>::default();
         if !found.key.is_empty() {
-            let worked =
-                Worked { entry: Arc::clone(entry), policies, identity, caller: Arc::clone(&caller), acl: Arc::clone(&acl) };
+            let worked = Worked {
+                entry: Arc::clone(entry),
+                policies,
+                identity,
+                caller: Arc::clone(&caller),
+                acl: Arc::clone(&acl),
+                told: Arc::clone(&told),
+            };
             open.callers.0.insert(found.key.clone(), worked);
         }
-        Ok(Who::Known(Box::new(Known { found, caller, acl })))
+        Ok(Who::Known(Box::new(Known { found, caller, acl, told })))
     }
 
     /// The entity, the policies and the access list of a token; the inner error says why it is not good.
@@ -142,6 +165,7 @@ impl Core {
             token_type: if entry.is_batch() { TokenType::Batch } else { TokenType::Service },
             cubbyhole_id: entry.cubbyhole_id.clone(),
             metadata: entry.meta.clone(),
+            issued: entry.creation_time,
             // What root has on every path; others are asked per path.
             sudo: acl.is_root(),
         };
@@ -191,7 +215,8 @@ impl Core {
             wrap_ttl: request.wrap.as_ref().map(|w| w.ttl),
             needs_sudo,
         };
-        Ok(match known.acl.decide(&ask) {
+        let decided = known.acl.decide(&ask).or_else(|denial| explain_own(&known.acl, &ask, denial));
+        Ok(match decided {
             Ok(grant) => Decision::Allowed { operation, grant, early },
             Err(denial) => Decision::Refused(denial, Failure::new(FailureKind::Denied, multi_error(&["permission denied"]))),
         })
@@ -220,4 +245,15 @@ impl Core {
         };
         mounted.backend.exists(&mut call)
     }
+}
+
+/// Who may read its own access list may have it explained: the default policy of every cluster allows the one and has no word of
+/// the other. Such a grant never carries `sudo`, and a deny on the endpoint itself stands.
+fn explain_own(acl: &Acl, ask: &Ask<'_>, denial: Denial) -> Result<Grant, Denial> {
+    let own = ask.path == EXPLAIN_PATH && ask.operation == Operation::Update && denial.reason != DenialReason::ExplicitDeny;
+    if !own {
+        return Err(denial);
+    }
+    let rights = Ask { operation: Operation::Read, path: OWN_RIGHTS_PATH, ..*ask };
+    acl.decide(&rights).map(Grant::without_sudo).map_err(|_| denial)
 }

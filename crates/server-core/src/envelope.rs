@@ -107,7 +107,11 @@ pub fn render(response: &Response, request_id: &str, mount_type: &str, inject: b
         mount_type,
         injected: injected.as_ref(),
     };
-    encode(&envelope)
+    let data_bytes = match &response.data {
+        Some(Data::Raw(raw)) => raw.get().len(),
+        _ => 0,
+    };
+    encode(&envelope, data_bytes)
 }
 
 /// A data key that is also an envelope key would appear twice; the envelope's wins.
@@ -121,7 +125,7 @@ fn injectable(mut data: Map) -> Map {
 /// The reply that stands in for a wrapped response: everything but `wrap_info` is empty.
 #[must_use]
 pub fn render_wrapped(wrap: &WrapInfo) -> Vec<u8> {
-    encode(&Envelope {
+    let envelope = Envelope {
         request_id: "",
         lease_id: "",
         renewable: false,
@@ -139,12 +143,21 @@ pub fn render_wrapped(wrap: &WrapInfo) -> Vec<u8> {
         auth: None,
         mount_type: "",
         injected: None,
-    })
+    };
+    encode(&envelope, 0)
 }
 
-fn encode(envelope: &Envelope<'_>) -> Vec<u8> {
+/// Of an envelope without its data.
+const ENVELOPE_BYTES: usize = 512;
+
+/// `data_bytes` is the length of data that is text already, so that the buffer need not grow.
+fn encode(envelope: &Envelope<'_>, data_bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ENVELOPE_BYTES + data_bytes);
     // Maps with text keys, texts and numbers always encode.
-    json::to_vec(envelope).unwrap_or_else(|_| b"{\"errors\":[\"internal error\"]}".to_vec())
+    match json::to_writer(&mut out, envelope) {
+        Ok(()) => out,
+        Err(_) => b"{\"errors\":[\"internal error\"]}".to_vec(),
+    }
 }
 
 #[cfg(test)]

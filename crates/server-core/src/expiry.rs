@@ -63,6 +63,12 @@ pub(crate) fn spawn(core: Arc<Core>, open: &Arc<OpenCore>) {
             if let Err(e) = tick(&core, &open, &room).await {
                 tracing::warn!(error = %e, "expiry could not be carried on; it is tried again");
             }
+            if let Err(e) = core.transact(&open, |view| identity_oidc::sweep(view, core.clock.now(), STEPS)).await {
+                tracing::warn!(error = %e, "authorization codes could not be cleared away; it is tried again");
+            }
+            if let Err(e) = crate::seal::rotation::carry_on(&core, &open).await {
+                tracing::warn!(error = %e, "the data key could not be tended; it is tried again");
+            }
         }
     });
 }
@@ -139,7 +145,7 @@ pub(crate) async fn revoke_lease(core: &Core, open: &OpenCore, id: &str) -> Resu
     text.map_or(Ok(()), |why| Err(EngineError::Internal(format!("failed to revoke entry: {why}"))))
 }
 
-async fn revoke_secret(core: &Core, open: &OpenCore, accessor: &str, internal: &Map) -> Result<(), EngineError> {
+pub(crate) async fn revoke_secret(core: &Core, open: &OpenCore, accessor: &str, internal: &Map) -> Result<(), EngineError> {
     let router = open.router(core.config())?;
     let mounted = match router.by_accessor(accessor) {
         Some(mounted) => Arc::clone(mounted),

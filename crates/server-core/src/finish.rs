@@ -16,6 +16,9 @@ use crate::core::{Core, OpenCore, RequestSystem};
 use crate::envelope::render;
 use crate::pipeline::{Scene, Served};
 
+/// Headers that bodies without envelope may set, in lower case (discovery documents and OAuth answers).
+const BARE_HEADERS: [&str; 3] = ["cache-control", "pragma", "www-authenticate"];
+
 /// Tokens revoked inside one request's transaction; what is left over is due and the expiry worker goes on with it.
 pub(crate) const REVOKE_STEPS: usize = 512;
 
@@ -37,8 +40,15 @@ impl Core {
             return help(served);
         }
         check_names(served)?;
-        let response = self.call_engine(scene, txn, permit, served).await?;
+        let response = match served.operation {
+            Operation::Scan => self.scan(scene, txn, permit, served).await?,
+            _ => self.call_engine(scene, txn, permit, served).await?,
+        };
         let mut response = response.unwrap_or_default();
+        if served.operation == Operation::List {
+            response = crate::listing::permitted(scene.request, served, response);
+        }
+        self.count_leases(scene, served, &response).await?;
         let mut view = View::new(txn, "");
         if let Some(auth) = response.auth.as_deref_mut().filter(|a| a.client_token.is_empty() && a.accessor.is_empty()) {
             let warnings = self.log_in(scene, &mut view, served, auth)?;
@@ -66,7 +76,32 @@ impl Core {
         self.shape(scene, &mut view, served, response)
     }
 
-    async fn call_engine(
+    /// Refuses an answer that would come with one lease too many. What an engine has made outside is undone at once: nothing would
+    /// end it later.
+    async fn count_leases(&self, scene: &Scene<'_>, served: &Served<'_>, response: &Response) -> Result<(), EngineError> {
+        let secret = response.secret.as_deref().filter(|s| s.register);
+        let is_login = response.auth.as_deref().is_some_and(|a| a.client_token.is_empty() && a.accessor.is_empty());
+        // A root token may always be made, or nobody could get in and clear up.
+        let is_new_token = served.mounted.entry.mount_type == "token"
+            && served.rest.starts_with("create")
+            && response.auth.as_deref().is_some_and(|a| !a.token_policies.iter().any(|p| p == "root"));
+        if secret.is_none() && !is_login && !is_new_token {
+            return Ok(());
+        }
+        let Some(open) = self.open() else { return Err(EngineError::Storage(storage::TxnError::Sealed)) };
+        if !self.lease_refused(&open, &served.mounted.entry.uuid, served.rest).await? {
+            return Ok(());
+        }
+        if let Some(secret) = secret {
+            let undone = crate::expiry::revoke_secret(self, &open, &served.mounted.entry.accessor, &secret.internal).await;
+            if let Err(e) = undone {
+                tracing::error!(error = %e, mount = served.mounted.entry.accessor, "a secret over its quota could not be undone");
+            }
+        }
+        Err(EngineError::Limited(format!("request path {:?}: lease count quota exceeded", scene.request.path)))
+    }
+
+    pub(crate) async fn call_engine(
         &self,
         scene: &Scene<'_>,
         txn: &mut Txn,
@@ -131,8 +166,10 @@ impl Core {
     ) -> Result<Answer, EngineError> {
         let request = scene.request;
         let allowed = served.mounted.entry.config.allowed_response_headers.as_deref().unwrap_or_default();
-        response.headers.retain(|name, _| allowed.iter().any(|a| a.eq_ignore_ascii_case(name)));
-        let is_list = served.operation == Operation::List;
+        // A body without envelope has its protocol's own headers, and no others.
+        let of_protocol = |name: &str| matches!(response.kind, Kind::Bare { .. }) && BARE_HEADERS.contains(&name);
+        response.headers.retain(|name, _| of_protocol(name) || allowed.iter().any(|a| a.eq_ignore_ascii_case(name)));
+        let is_list = served.operation.is_listing();
         // Vault answers these three as raw replies, and open paths as logins; neither tells the mount's type.
         let untold = served.is_open || matches!(response.kind, Kind::NotFoundEnvelope | Kind::Accepted);
         let mount_type = if untold { String::new() } else { served.mounted.entry.mount_type.clone() };
@@ -168,7 +205,7 @@ impl Core {
             ttl,
             creation_path: &creation_path,
             payload: &payload,
-            wrapped_accessor: response.auth.as_deref().map_or("", |a| a.accessor.as_str()),
+            wrapped_accessor: &wrapped_accessor(&response, &mount_type),
             now: scene.now,
             entropy: &*self.entropy,
         };
@@ -179,6 +216,18 @@ impl Core {
             info.token = crate::sys::wrapping_jwt::sign(view, &info, &self.config.api_addr)?;
         }
         Ok(Answer::Wrapped(Box::new(info)))
+    }
+}
+
+/// The accessor that tells what was wrapped without opening it: a login's token's, or that of a secret id of `approle`.
+fn wrapped_accessor(response: &Response, mount_type: &str) -> String {
+    match &response.auth {
+        Some(auth) => auth.accessor.clone(),
+        None if mount_type == "approle" => {
+            let data = response.data.as_ref().map(engine::Data::to_map).unwrap_or_default();
+            data.get("secret_id_accessor").and_then(|a| a.as_str()).unwrap_or_default().to_owned()
+        }
+        None => String::new(),
     }
 }
 

@@ -15,9 +15,11 @@ mod envelope;
 mod expiry;
 mod finish;
 mod in_flight;
+mod listing;
 mod mounts;
 mod pipeline;
 mod policies;
+mod quota;
 mod records;
 mod retire;
 mod seal;
@@ -27,10 +29,16 @@ mod sys;
 mod upgrades;
 
 pub use answer::{Answer, Failure, FailureKind};
-pub use config::{CoreConfig, Factory, LogControl, MetricsText, Registry, Upgrade};
+pub use config::{CoreConfig, Factory, LogControl, LogStream, MetricsText, Registry, Upgrade};
 pub use core::{Core, OpenCore};
 pub use envelope::{render, render_wrapped};
 pub use mounts::{MountConfig, MountEntry, Mounted, Router, Table};
-pub use seal::{Health, InitOutcome, InitRequest, Leader, NodeState, SealError, SealStatus};
-pub use settings::Cors;
+pub use quota::Admission;
+pub use quotas::Verdict;
+pub use seal::{
+    CeremonyError, GenerateRootRequest, GenerateRootStatus, Health, InitOutcome, InitRequest, Leader, NodeState, RekeyRequest,
+    RekeyResult, RekeyStatus, RekeyTarget, RekeyUpdate, SealError, SealStatus, Seals, VerifyStatus, VerifyUpdate,
+    share_from_text,
+};
+pub use settings::{Cors, UiHeaders};
 pub use sys::injects;

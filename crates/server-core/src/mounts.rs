@@ -83,6 +83,18 @@ pub struct UserLockout {
     pub disable: bool,
 }
 
+impl UserLockout {
+    /// The same for the rule; zeros leave it to the configuration.
+    fn settings(&self) -> lockout::Settings {
+        lockout::Settings {
+            threshold: Some(u32::try_from(self.threshold).unwrap_or(u32::MAX)),
+            duration: Some(Duration::from_secs(self.duration_seconds)),
+            counter_reset: Some(Duration::from_secs(self.counter_reset_seconds)),
+            disabled: Some(self.disable),
+        }
+    }
+}
+
 /// One row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MountEntry {
@@ -166,6 +178,9 @@ impl MountEntry {
             default_lease_ttl: or(self.config.default_lease_ttl, config.default_lease_ttl),
             max_lease_ttl: or(self.config.max_lease_ttl, config.max_lease_ttl),
             token_type: self.config.token_type,
+            lockout: config
+                .lockout
+                .rule(&self.mount_type, &self.config.user_lockout.as_ref().map(UserLockout::settings).unwrap_or_default()),
         }
     }
 }
@@ -221,7 +236,7 @@ pub struct Router {
 
 impl Router {
     /// Reads every row. Engines of mounts that stay are taken over from `before`, so that what they keep in memory
-    /// (connections, lockout counters) outlives a change elsewhere in the table.
+    /// (connections, caches) outlives a change elsewhere in the table.
     pub fn build(txn: &mut dyn Transaction, registry: &Registry, config: &CoreConfig, before: &Self) -> Result<Self, TxnError> {
         let mut router = Self::default();
         for table in [Table::Mounts, Table::Auth] {
@@ -240,9 +255,9 @@ impl Router {
             .by_path
             .values()
             .find(|m| {
-                // What a factory may look at: another version or another lockout rule needs another engine.
+                // What a factory may look at: another version needs another engine.
                 let (old, new) = (&m.entry, &entry);
-                old.uuid == new.uuid && old.options == new.options && old.config.user_lockout == new.config.user_lockout
+                old.uuid == new.uuid && old.options == new.options
             })
             .map(|m| Arc::clone(&m.backend));
         let factory = match entry.table {

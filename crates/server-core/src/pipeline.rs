@@ -60,7 +60,8 @@ impl Core {
         if self.replica.read_barrier().await.is_err() {
             return Err(Failure::new(FailureKind::Unavailable, "no active Vault instance found"));
         }
-        if request.operation == Operation::List && !request.path.ends_with('/') {
+        crate::sys::audit::follow_table(self, open).await.map_err(|e| storage_failure(&e))?;
+        if request.operation.is_listing() && !request.path.ends_with('/') {
             request.path.push('/');
         }
         crate::sys::wrapping::resolve(open, request).map_err(|e| storage_failure(&e))?;
@@ -146,19 +147,17 @@ impl Core {
             return Ok(self.audit.repeat(earlier, grant));
         }
         let recorded = grant.clone();
-        let record = || asked.request_record(Some(&recorded), None);
         let began = Instant::now();
-        let permit = self.audit.permit(grant, record).await;
+        let permit = self.audit.permit(grant, || asked.request_record(Some(&recorded), None)).await;
         self.audit_took(series::AUDIT_REQUEST, began);
         permit.map_err(|e| audit_failed(&e, series::AUDIT_REQUEST_FAILURE))
     }
 
     /// Records the answer.
     async fn record(&self, held: &Permit, asked: &Asked<'_>, answer: Answer) -> Result<Logged<Answer>, Failure> {
-        let record = self.audit.has_devices().then(|| asked.response_record(held.grant(), Some(&answer)));
-        let late = || asked.response_record(held.grant(), None);
         let began = Instant::now();
-        let logged = self.audit.answer(held, move || record.unwrap_or_else(late), answer).await;
+        let recording = self.audit.recording(held, || asked.response_record(held.grant(), &answer));
+        let logged = recording.logged(answer).await;
         self.audit_took(series::AUDIT_RESPONSE, began);
         logged.map_err(|e| audit_failed(&e, series::AUDIT_RESPONSE_FAILURE))
     }
@@ -207,9 +206,8 @@ impl Core {
             audited: &audited,
         };
         let text = failure.errors.first().cloned();
-        let record = || asked.request_record(None, text);
         let began = Instant::now();
-        let logged = self.audit.refuse(denial, record, Answer::Failure(failure)).await;
+        let logged = self.audit.refuse(denial, || asked.request_record(None, text.as_deref()), Answer::Failure(failure)).await;
         self.audit_took(series::AUDIT_REQUEST, began);
         Ok(Attempt::Done(logged.map_err(|e| audit_failed(&e, series::AUDIT_REQUEST_FAILURE))?))
     }
@@ -230,6 +228,7 @@ impl Core {
 }
 
 /// What the route, the caller and the decision come to, for the part that serves.
+#[derive(Clone, Copy)]
 pub(crate) struct Served<'a> {
     pub(crate) operation: Operation,
     pub(crate) mounted: &'a Mounted,

@@ -31,6 +31,10 @@ series! {
     IN_FLIGHT = "core_in_flight_requests";
     /// Mounts, by `type` (`logical`, `auth`).
     MOUNTS = "core_mount_table_num_entries";
+    /// Requests that a rate limit quota refused, by its `name`.
+    RATE_LIMITED = "quota_rate_limit_violation";
+    /// Leases that a lease count quota refused, by its `name`.
+    LEASES_LIMITED = "quota_lease_count_violation";
     /// Transactions run anew after a conflict. Vault has no such series.
     CONFLICTS = "core_transaction_conflict";
     /// Milliseconds for the entry of a request (summary).

@@ -90,3 +90,25 @@ pub struct Cors {
 pub(crate) fn cors(view: &mut View<'_>) -> Result<Option<Cors>, TxnError> {
     Ok(view.get_json::<Cors>(CORS_ROW)?.map(|c| Cors::clone(&c)))
 }
+
+/// Headers that the web UI's answers carry, by name.
+pub type UiHeaders = BTreeMap<String, Vec<String>>;
+
+/// Where they stand, one row a header.
+pub(crate) const UI_HEADER_ROWS: &str = "core/ui/headers/";
+
+/// A stored header of the web UI.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct UiHeader {
+    pub(crate) values: Vec<String>,
+}
+
+pub(crate) fn ui_headers(view: &mut View<'_>) -> Result<UiHeaders, TxnError> {
+    let mut out = UiHeaders::new();
+    for name in view.list(UI_HEADER_ROWS, &Page::default())? {
+        if let Some(row) = view.get_json::<UiHeader>(&format!("{UI_HEADER_ROWS}{name}"))? {
+            out.insert(name, row.values.clone());
+        }
+    }
+    Ok(out)
+}

@@ -53,6 +53,24 @@ where
     }
 }
 
+/// Bytes of a refused body that are read all the same: closing a connection on a client that is still sending can take the answer
+/// from it. Go's servers do the same with the same bound.
+const DRAIN_BYTES: u64 = 256 << 10;
+/// For no longer than that.
+const DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Reads a small body and forgets it.
+pub(crate) async fn drain<B>(head: &HeaderMap, body: B)
+where
+    B: Body<Data = Bytes> + Send,
+{
+    if body.is_end_stream() || declared(head).is_none_or(|n| n > DRAIN_BYTES) {
+        return;
+    }
+    let mut body = std::pin::pin!(body);
+    let _ = tokio::time::timeout(DRAIN_TIME, async { while let Some(Ok(_)) = body.frame().await {} }).await;
+}
+
 fn declared(head: &HeaderMap) -> Option<u64> {
     head.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|t| t.parse().ok())
 }

@@ -1,5 +1,5 @@
-//! What is answered without token, envelope or pipeline: health, leader, init, seal-status, unseal (contract §1.8, §2.1). Audit has
-//! each of them in its table of unrecorded replies.
+//! What is answered without token, envelope or pipeline: health, leader, init, seal-status, unseal (contract §1.8, §2.1), and the
+//! rekeys (`direct_rekey`). Audit has each of them in its table of unrecorded replies.
 
 use std::sync::Arc;
 
@@ -10,15 +10,21 @@ use http::{Method, StatusCode};
 use secret::SecretBytes;
 use serde::Serialize;
 use serde_json::{Value, json};
-use server_core::{Core, InitRequest, NodeState, SealError};
+use server_core::{Core, InitRequest, NodeState, SealError, share_from_text};
 use zeroize::Zeroizing;
 
+use crate::direct_rekey;
 use crate::request::parse_bool;
 use crate::respond::{self, Reply};
 
 /// The paths served here, below `/v1/`. `sys/seal` and `sys/step-down` only have their methods checked here.
 pub(crate) fn serves(path: &str) -> bool {
-    matches!(path, "sys/health" | "sys/leader" | "sys/init" | "sys/seal-status" | "sys/unseal")
+    matches!(path, "sys/health" | "sys/leader" | "sys/init" | "sys/seal-status" | "sys/unseal") || direct_rekey::serves(path)
+}
+
+/// Paths that go through the pipeline, but whose bodies Vault parses with a handler of its own.
+pub(crate) fn is_hard_coded(path: &str) -> bool {
+    serves(path) || matches!(path, "sys/generate-root/attempt" | "sys/generate-root/update")
 }
 
 /// 405 for these paths' other methods; `None` if the method is right or the path is none of them.
@@ -28,7 +34,9 @@ pub(crate) fn wrong_method(path: &str, method: &Method) -> Option<Reply> {
         "sys/health" => matches!(m, "GET" | "HEAD"),
         "sys/leader" | "sys/seal-status" => m == "GET",
         "sys/init" => matches!(m, "GET" | "PUT" | "POST"),
-        "sys/unseal" | "sys/seal" | "sys/step-down" => matches!(m, "PUT" | "POST"),
+        "sys/unseal" | "sys/seal" | "sys/step-down" | "sys/generate-root/update" => matches!(m, "PUT" | "POST"),
+        "sys/generate-root/attempt" => matches!(m, "GET" | "PUT" | "POST" | "DELETE"),
+        path if direct_rekey::serves(path) => direct_rekey::takes(path, m),
         _ => return None,
     };
     (!right).then(|| respond::errors(StatusCode::METHOD_NOT_ALLOWED, &[]))
@@ -45,6 +53,7 @@ pub(crate) async fn answer(core: &Arc<Core>, path: &str, method: &Method, data: 
         "sys/seal-status" => respond::json_body(StatusCode::OK, &core.seal_status()),
         "sys/init" if method == Method::GET => respond::json_body(StatusCode::OK, &json!({ "initialized": core.initialised() })),
         "sys/init" => init(core, data).await,
+        path if direct_rekey::serves(path) => direct_rekey::answer(core, path, method, data).await,
         _ => unseal(core, data).await,
     }
 }
@@ -139,53 +148,56 @@ fn health(core: &Core, method: &Method, query: &Map) -> Reply {
 }
 
 /// A refusal of init or unseal.
-struct Refusal(StatusCode, String);
+pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) String);
 
 impl Refusal {
-    fn reply(self) -> Reply {
+    pub(crate) fn reply(self) -> Reply {
         respond::errors(self.0, &[self.1])
     }
 }
 
 /// The fields of a hard-coded handler's body: key names in any case, `null` as absent.
-struct Body(Map);
+pub(crate) struct Body(Map);
 
 impl Body {
-    fn new(data: &Map) -> Self {
+    pub(crate) fn new(data: &Map) -> Self {
         Self(data.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.to_ascii_lowercase(), v.clone())).collect())
     }
 
-    fn number(&self, name: &str) -> Result<u64, Refusal> {
+    /// A whole number; one below zero counts as zero, which every check refuses in the same words.
+    pub(crate) fn number(&self, name: &str) -> Result<u64, Refusal> {
         match self.0.get(name) {
             None => Ok(0),
-            Some(v) => v.as_u64().ok_or_else(|| wrong_type(name)),
+            Some(v) => v.as_u64().or_else(|| v.as_i64().map(|_| 0)).ok_or_else(|| wrong_type(name)),
         }
     }
 
-    fn flag(&self, name: &str) -> Result<bool, Refusal> {
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Refusal> {
         match self.0.get(name) {
             None => Ok(false),
             Some(v) => v.as_bool().ok_or_else(|| wrong_type(name)),
         }
     }
 
-    fn text(&self, name: &str) -> Result<&str, Refusal> {
+    pub(crate) fn text(&self, name: &str) -> Result<&str, Refusal> {
         match self.0.get(name) {
             None => Ok(""),
             Some(v) => v.as_str().ok_or_else(|| wrong_type(name)),
         }
     }
 
-    fn has_items(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|v| v.as_array().is_none_or(|a| !a.is_empty()))
+    pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, Refusal> {
+        let Some(value) = self.0.get(name) else { return Ok(Vec::new()) };
+        let items = value.as_array().ok_or_else(|| wrong_type(name))?;
+        items.iter().map(|v| v.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name))).collect()
     }
 }
 
-fn wrong_type(name: &str) -> Refusal {
+pub(crate) fn wrong_type(name: &str) -> Refusal {
     invalid(&format!("failed to parse JSON input: json: cannot unmarshal into field {name:?}"))
 }
 
-fn invalid(text: &str) -> Refusal {
+pub(crate) fn invalid(text: &str) -> Refusal {
     Refusal(StatusCode::BAD_REQUEST, text.to_owned())
 }
 
@@ -194,6 +206,9 @@ fn failed(error: &SealError) -> Refusal {
         SealError::Internal(text) => {
             tracing::error!(error = text, "a seal operation failed");
             Refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal error".to_owned())
+        }
+        other @ (SealError::NoMigration | SealError::MigrationPending | SealError::Outer(_) | SealError::NoSeal(_)) => {
+            Refusal(StatusCode::INTERNAL_SERVER_ERROR, other.to_string())
         }
         other => invalid(&other.to_string()),
     }
@@ -208,42 +223,32 @@ async fn init_checked(core: &Core, data: &Map) -> Result<Reply, Refusal> {
     if core.initialised() {
         return Err(failed(&SealError::AlreadyInitialised));
     }
-    if body.number("recovery_shares")? != 0 || body.number("recovery_threshold")? != 0 {
-        return Err(invalid("parameters recovery_shares,recovery_threshold not applicable to seal type shamir"));
-    }
-    if body.has_items("pgp_keys") || body.has_items("recovery_pgp_keys") || !body.text("root_token_pgp_key")?.is_empty() {
-        // Never ignored: shares would come out in plain where somebody asked for encrypted ones.
-        return Err(invalid("encrypting shares or the root token to PGP keys is not supported by this version"));
-    }
     let request = InitRequest {
         secret_shares: body.number("secret_shares")?,
         secret_threshold: body.number("secret_threshold")?,
+        pgp_keys: body.texts("pgp_keys")?,
+        recovery_shares: body.number("recovery_shares")?,
+        recovery_threshold: body.number("recovery_threshold")?,
+        recovery_pgp_keys: body.texts("recovery_pgp_keys")?,
+        root_token_pgp_key: body.text("root_token_pgp_key")?.to_owned(),
         root_token: None,
     };
     let made = core.init(request).await.map_err(|e| failed(&e))?;
-    let keys: Vec<String> = made.shares.iter().map(|s| hex(s.expose())).collect();
-    let keys_base64: Vec<String> = made.shares.iter().map(|s| BASE64_STANDARD.encode(s.expose())).collect();
-    let reply = json!({ "keys": keys, "keys_base64": keys_base64, "root_token": made.root_token.expose() });
+    let hexed = |shares: &[SecretBytes]| shares.iter().map(|s| hex(s.expose())).collect::<Vec<_>>();
+    let base64 = |shares: &[SecretBytes]| shares.iter().map(|s| BASE64_STANDARD.encode(s.expose())).collect::<Vec<_>>();
+    let mut reply = Map::new();
+    reply.insert("keys".into(), hexed(&made.shares).into());
+    reply.insert("keys_base64".into(), base64(&made.shares).into());
+    if !made.recovery_shares.is_empty() {
+        reply.insert("recovery_keys".into(), hexed(&made.recovery_shares).into());
+        reply.insert("recovery_keys_base64".into(), base64(&made.recovery_shares).into());
+    }
+    reply.insert("root_token".into(), made.root_token.expose().into());
     Ok(respond::json_body(StatusCode::OK, &reply))
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    text.as_bytes().chunks(2).map(|p| u8::from_str_radix(std::str::from_utf8(p).ok()?, 16).ok()).collect()
-}
-
-/// A share as typed: hexadecimal if it is and has a share's length, else base64.
-fn share(text: &str) -> Option<SecretBytes> {
-    if let Some(bytes) = unhex(text).filter(|b| (16..=33).contains(&b.len())) {
-        return Some(SecretBytes::new(bytes));
-    }
-    BASE64_STANDARD.decode(text).ok().map(SecretBytes::new)
 }
 
 async fn unseal(core: &Core, data: &Map) -> Reply {
@@ -254,18 +259,15 @@ async fn unseal_checked(core: &Core, data: &Map) -> Result<Reply, Refusal> {
     let body = Body::new(data);
     let key = Zeroizing::new(body.text("key")?.to_owned());
     let reset = body.flag("reset")?;
-    if body.flag("migrate")? {
-        let text = "can't perform a seal migration, no migration seal found".to_owned();
-        return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, text));
-    }
+    let migrate = body.flag("migrate")?;
     if reset {
         core.reset_unseal().await.map_err(|e| failed(&e))?;
     } else {
         if key.is_empty() {
             return Err(invalid("'key' must be specified in request body as JSON, or 'reset' set to true"));
         }
-        let share = share(&key).ok_or_else(|| invalid("'key' must be a valid hex or base64 string"))?;
-        core.unseal(share).await.map_err(|e| failed(&e))?;
+        let share = share_from_text(&key).ok_or_else(|| invalid("'key' must be a valid hex or base64 string"))?;
+        core.unseal(share, migrate).await.map_err(|e| failed(&e))?;
     }
     Ok(respond::json_body(StatusCode::OK, &core.seal_status()))
 }
@@ -274,14 +276,53 @@ async fn unseal_checked(core: &Core, data: &Map) -> Result<Reply, Refusal> {
 mod tests {
     use super::*;
 
+    /// CVE class F: what is answered beside the pipeline is a closed list. Every path of `sys/` that is open to everybody is here,
+    /// in the pipeline's own frozen list (`server-core`), or nowhere.
     #[test]
-    fn a_share_is_hex_or_base64() {
-        let bytes = vec![0xab; 33];
-        assert!(share(&hex(&bytes)).unwrap().ct_eq(&bytes));
-        assert!(share(&BASE64_STANDARD.encode(&bytes)).unwrap().ct_eq(&bytes));
-        // Hex of another length is read as base64, as Vault does.
-        assert_eq!(share("abcd").unwrap().len(), 3);
-        assert!(share("not a key").is_none());
-        assert!(share("é").is_none());
+    fn class_f_paths_beside_the_pipeline_are_these() {
+        let open = policy_paths();
+        let direct: Vec<&str> = open.iter().map(String::as_str).filter(|p| serves(p)).collect();
+        assert_eq!(
+            direct,
+            [
+                "sys/health",
+                "sys/init",
+                "sys/leader",
+                "sys/rekey-recovery-key/init",
+                "sys/rekey-recovery-key/update",
+                "sys/rekey-recovery-key/verify",
+                "sys/rekey/init",
+                "sys/rekey/update",
+                "sys/rekey/verify",
+                "sys/seal-status",
+                "sys/unseal"
+            ]
+        );
+        for path in
+            ["sys/rekey/backup", "sys/rekey/recovery-key-backup", "sys/rekey", "sys/rekey/init/", "sys/seal", "sys/rotate"]
+        {
+            assert!(!serves(path), "{path}");
+        }
+    }
+
+    fn policy_paths() -> Vec<String> {
+        policy::paths::all_open().filter(|(t, _)| *t == "system").map(|(_, p)| format!("sys/{p}")).collect()
+    }
+
+    #[test]
+    fn other_methods_are_refused_before_anything_else() {
+        for (path, method, refused) in [
+            ("sys/rekey/init", Method::DELETE, false),
+            ("sys/rekey/init", Method::PATCH, true),
+            ("sys/rekey/update", Method::GET, false),
+            ("sys/rekey/update", Method::DELETE, true),
+            ("sys/rekey-recovery-key/verify", Method::DELETE, false),
+            ("sys/generate-root/attempt", Method::DELETE, false),
+            ("sys/generate-root/attempt", Method::HEAD, true),
+            ("sys/generate-root/update", Method::DELETE, true),
+            ("sys/seal", Method::GET, true),
+        ] {
+            assert_eq!(wrong_method(path, &method).is_some(), refused, "{method} {path}");
+        }
     }
 }

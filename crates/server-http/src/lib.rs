@@ -6,18 +6,25 @@
 //! Deliberately absent: the configuration file and signals (`strongroom`), forwarding to another node (the cluster's issue).
 
 mod body;
+mod cors;
+mod custom_headers;
 mod direct;
+mod direct_rekey;
 mod json_limits;
 mod limits;
 mod listener;
 mod patience;
+mod reply_body;
 mod request;
 mod respond;
 mod service;
 mod status;
 mod tls;
+mod upload;
 
+pub use custom_headers::{CustomHeaderError, CustomHeaders};
 pub use limits::Limits;
 pub use listener::{Listener, ListenerError};
+pub use reply_body::ReplyBody;
 pub use service::{Service, ServiceConfig};
 pub use tls::{TlsError, TlsSettings, TlsState};

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::limits::{HEAD_BYTES_MAX, HTTP2_STREAMS_MAX};
 use crate::patience::{Patient, Phase};
+use crate::respond::Reply;
 use crate::service::{Peer, Service};
 use crate::tls::TlsState;
 
@@ -88,7 +88,7 @@ impl Listener {
 }
 
 async fn greet(stream: TcpStream, address: SocketAddr, tls: Option<Arc<TlsState>>, service: Arc<Service>, watcher: Watcher) {
-    let mut peer = Peer { address: Some(address), certificates: Vec::new() };
+    let mut peer = Peer { address: Some(address), tls: tls.is_some(), certificates: Vec::new() };
     match tls {
         None => serve(stream, peer, service, watcher).await,
         Some(tls) => {
@@ -120,7 +120,7 @@ where
         async move {
             let reply = service.call(&peer, request).await;
             drop(answering);
-            Ok::<http::Response<Full<bytes::Bytes>>, Infallible>(reply)
+            Ok::<Reply, Infallible>(reply)
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());

@@ -1,12 +1,13 @@
 //! From the head of an HTTP request to what it asks for: path, operation, headers, query (contract §1.1, §1.3).
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use api_types::{Map, Operation, duration, headers};
 use engine::WrapRequest;
 use http::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
-use secret::SecretString;
+use secret::{Entropy, SecretString, SystemEntropy};
 use serde_json::Value;
 
 use crate::limits::PATH_BYTES_MAX;
@@ -50,6 +51,10 @@ pub(crate) fn place(uri: &Uri, ui: bool) -> Place {
         return Place::Ui(file.to_owned());
     }
     let Some(below) = raw.strip_prefix("/v1/") else { return Place::Nowhere };
+    // Nearly every path is what it says.
+    if below.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'%') {
+        return Place::Logical(below.to_owned());
+    }
     match percent_decode_str(below).decode_utf8() {
         Ok(path) if path.chars().all(is_printable) => Place::Logical(path.into_owned()),
         _ => Place::Unprintable,
@@ -77,10 +82,15 @@ fn is_printable(c: char) -> bool {
 
 /// The path without `//`, `/./` and `/../`; `None` if it has none of them.
 fn cleaned(path: &str) -> Option<String> {
-    let dirty = path.split('/').skip(1).enumerate().any(|(i, s)| {
-        let last = path.split('/').count() == i + 2;
-        (s.is_empty() && !last) || s == "." || s == ".."
-    });
+    let mut segments = path.split('/').skip(1).peekable();
+    let mut dirty = false;
+    while let Some(segment) = segments.next() {
+        dirty |= match segment {
+            "" => segments.peek().is_some(),
+            "." | ".." => true,
+            _ => false,
+        };
+    }
     if !dirty {
         return None;
     }
@@ -116,15 +126,19 @@ pub(crate) fn operation(method: &Method, uri: &Uri) -> Asked {
         return Asked::Operation(Operation::Help, Map::new());
     }
     match method.as_str() {
+        "GET" if query.get("scan").is_some_and(|v| v.as_str() == Some("true")) => {
+            Asked::Operation(Operation::Scan, without(query, "scan"))
+        }
         "GET" => match query.get("list").and_then(Value::as_str).filter(|s| !s.is_empty()) {
             None => Asked::Operation(Operation::Read, query),
             Some(text) => match parse_bool(text) {
-                Some(true) => Asked::Operation(Operation::List, without_list(query)),
-                Some(false) => Asked::Operation(Operation::Read, without_list(query)),
+                Some(true) => Asked::Operation(Operation::List, without(query, "list")),
+                Some(false) => Asked::Operation(Operation::Read, without(query, "list")),
                 None => Asked::BadQuery,
             },
         },
-        "LIST" => Asked::Operation(Operation::List, without_list(query)),
+        "LIST" => Asked::Operation(Operation::List, without(query, "list")),
+        "SCAN" => Asked::Operation(Operation::Scan, without(query, "scan")),
         "DELETE" => Asked::Operation(Operation::Delete, query),
         "POST" | "PUT" => Asked::Operation(Operation::Update, Map::new()),
         "PATCH" => Asked::Operation(Operation::Patch, Map::new()),
@@ -133,8 +147,8 @@ pub(crate) fn operation(method: &Method, uri: &Uri) -> Asked {
     }
 }
 
-fn without_list(mut query: Map) -> Map {
-    query.remove("list");
+fn without(mut query: Map, name: &str) -> Map {
+    query.remove(name);
     query
 }
 
@@ -150,6 +164,9 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
 /// A query as data: a key that is there several times becomes a list.
 pub(crate) fn parse_form(text: &[u8]) -> Map {
     let mut map = Map::new();
+    if text.is_empty() {
+        return map;
+    }
     let text = String::from_utf8_lossy(text);
     for pair in text.split('&').filter(|p| !p.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -166,6 +183,31 @@ pub(crate) fn parse_form(text: &[u8]) -> Map {
     map
 }
 
+/// A fresh request id: a random (version 4) UUID, RFC 9562 §5.4. Ids are told to everybody and decide nothing, so their bytes are
+/// drawn for many at a time. `None` if the system has none.
+pub(crate) fn id() -> Option<String> {
+    const POOL_BYTES: usize = 64 * 16;
+    thread_local! {
+        static POOL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    let bytes = POOL.with_borrow_mut(|pool| {
+        if pool.len() < 16 {
+            *pool = SystemEntropy.bytes(POOL_BYTES).ok()?;
+        }
+        pool.split_off(pool.len() - 16).try_into().ok()
+    })?;
+    let number = (u128::from_be_bytes(bytes) & !(0xf000 << 64) & !(0xc000 << 48)) | (0x4000 << 64) | (0x8000 << 48);
+    let mut out = String::with_capacity(36);
+    for digit in 0..32u32 {
+        if matches!(digit, 8 | 12 | 16 | 20) {
+            out.push('-');
+        }
+        let nibble = u32::try_from((number >> (124 - 4 * digit)) & 0xf).unwrap_or(0);
+        out.push(char::from_digit(nibble, 16).unwrap_or('0'));
+    }
+    Some(out)
+}
+
 /// The token: `X-Vault-Token`, else the first `Authorization` that begins with exactly `Bearer `.
 pub(crate) fn token(head: &HeaderMap) -> SecretString {
     let text = head.get(headers::TOKEN).and_then(|v| v.to_str().ok()).map(str::trim).filter(|t| !t.is_empty());
@@ -177,12 +219,18 @@ pub(crate) fn token(head: &HeaderMap) -> SecretString {
     text.or_else(bearer).map(SecretString::from).unwrap_or_default()
 }
 
-/// The other headers, by lower-case name. What carries the token never goes further (CVE-2026-4525).
+/// The other headers, by lower-case name. What carries the token never goes further (CVE-2026-4525); of `Authorization` only HTTP
+/// Basic does, which clients of the OIDC provider show who they are with.
 pub(crate) fn other_headers(head: &HeaderMap) -> BTreeMap<String, Vec<String>> {
     let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in head {
-        let carries_token = name.as_str() == headers::TOKEN || name.as_str() == headers::AUTHORIZATION;
-        if let (false, Ok(text)) = (carries_token, value.to_str()) {
+        let Ok(text) = value.to_str() else { continue };
+        let carries_token = match name.as_str() {
+            headers::TOKEN => true,
+            headers::AUTHORIZATION => !text.starts_with("Basic "),
+            _ => false,
+        };
+        if !carries_token {
             out.entry(name.as_str().to_owned()).or_default().push(text.to_owned());
         }
     }
@@ -271,10 +319,25 @@ mod tests {
         );
         assert_eq!(ask("GET", "/v1/a?list=true&after=b"), op(Operation::List, json!({"after": "b"})));
         assert_eq!(ask("LIST", "/v1/a?list=1"), op(Operation::List, json!({})));
+        assert_eq!(ask("SCAN", "/v1/a?limit=2"), op(Operation::Scan, json!({"limit": "2"})));
+        assert_eq!(ask("GET", "/v1/a?scan=true"), op(Operation::Scan, json!({})));
+        assert_eq!(ask("GET", "/v1/a?scan=1"), op(Operation::Read, json!({"scan": "1"})));
         assert_eq!(ask("GET", "/v1/a?list=perhaps"), Asked::BadQuery);
         assert_eq!(ask("GET", "/v1/a?help=1"), op(Operation::Help, json!({})));
         assert_eq!(ask("PUT", "/v1/a?x=1"), op(Operation::Update, json!({})));
         assert_eq!(ask("PURGE", "/v1/a"), Asked::UnknownMethod);
+    }
+
+    #[test]
+    fn ids_are_version_4_and_differ() {
+        let ids: std::collections::BTreeSet<String> = (0..500).map(|_| id().unwrap()).collect();
+        assert_eq!(ids.len(), 500);
+        for id in ids {
+            let parts: Vec<usize> = id.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
+            assert!(id.bytes().all(|b| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{id}");
+            assert!(id.as_bytes()[14] == b'4' && b"89ab".contains(&id.as_bytes()[19]), "{id}");
+        }
     }
 
     #[test]
@@ -318,5 +381,9 @@ mod tests {
         let mut basic = HeaderMap::new();
         basic.insert("authorization", "bearer hvs.x".parse().unwrap());
         assert!(token(&basic).is_empty());
+        assert!(other_headers(&basic).is_empty(), "what looks like a token stays here");
+        basic.insert("authorization", "Basic YTpi".parse().unwrap());
+        assert!(token(&basic).is_empty());
+        assert_eq!(other_headers(&basic)["authorization"], ["Basic YTpi"]);
     }
 }

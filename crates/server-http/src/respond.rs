@@ -1,18 +1,21 @@
 //! From recorded answers to HTTP (contract §1.2, §1.6).
 
+use std::collections::BTreeMap;
+
 use audit::Logged;
 use bytes::Bytes;
 use engine::{Kind, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderValue, StatusCode};
-use http_body_util::Full;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use server_core::{Answer, Failure, render, render_wrapped};
 
+use crate::custom_headers::CustomHeaders;
+use crate::reply_body::ReplyBody;
 use crate::status;
 
-/// An HTTP response with its whole body.
-pub(crate) type Reply = http::Response<Full<Bytes>>;
+/// An HTTP response.
+pub type Reply = http::Response<ReplyBody>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -23,24 +26,40 @@ pub(crate) fn answer(logged: Logged<Answer>) -> Reply {
         Answer::Wrapped(wrap) => body(StatusCode::OK, render_wrapped(&wrap)),
         Answer::Response { request_id, mount_type, response, is_list, is_read, inject } => {
             if let Kind::Bare { content_type, body, status } = response.kind {
-                return bare(status, &content_type, body);
+                return with_headers(bare(status, &content_type, body), response.headers);
+            }
+            if let Kind::Stream { content_type, body } = &response.kind {
+                return with_headers(stream(content_type, body), response.headers);
             }
             let headers = response.headers.clone();
-            let mut reply = match shape(&response, is_list, is_read) {
+            let reply = match shape(&response, is_list, is_read) {
                 (status, true) => body(status, render(&response, &request_id, &mount_type, inject)),
                 (StatusCode::NOT_FOUND, false) => errors(StatusCode::NOT_FOUND, &[]),
                 (status, false) => empty(status),
             };
-            for (name, values) in headers {
-                for value in values {
-                    if let (Ok(n), Ok(v)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(&value)) {
-                        reply.headers_mut().append(n, v);
-                    }
-                }
-            }
-            reply
+            with_headers(reply, headers)
         }
     }
+}
+
+fn with_headers(mut reply: Reply, headers: BTreeMap<String, Vec<String>>) -> Reply {
+    for (name, values) in headers {
+        for value in values {
+            if let (Ok(n), Ok(v)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(&value)) {
+                reply.headers_mut().append(n, v);
+            }
+        }
+    }
+    reply
+}
+
+fn stream(content_type: &str, body: &engine::Stream) -> Reply {
+    let Some(pieces) = body.take() else { return refusal(&Failure::internal()) };
+    let mut reply = http::Response::new(ReplyBody::Pieces(pieces));
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        reply.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    reply
 }
 
 /// Status, and whether the envelope is sent.
@@ -49,7 +68,7 @@ fn shape(response: &Response, is_list: bool, is_read: bool) -> (StatusCode, bool
     match response.kind {
         Kind::NotFoundEnvelope => (StatusCode::NOT_FOUND, true),
         Kind::Accepted => (StatusCode::ACCEPTED, !nothing),
-        Kind::Envelope | Kind::Bare { .. } => {
+        Kind::Envelope | Kind::Bare { .. } | Kind::Stream { .. } => {
             if nothing {
                 return (if is_list || is_read { StatusCode::NOT_FOUND } else { StatusCode::NO_CONTENT }, false);
             }
@@ -81,14 +100,14 @@ pub(crate) fn json_body<T: serde::Serialize>(status: StatusCode, value: &T) -> R
 
 fn body(status: StatusCode, mut text: Vec<u8>) -> Reply {
     text.push(b'\n');
-    let mut reply = http::Response::new(Full::new(Bytes::from(text)));
+    let mut reply = http::Response::new(ReplyBody::from(Bytes::from(text)));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     reply
 }
 
 pub(crate) fn bare(status: u16, content_type: &str, bytes: Vec<u8>) -> Reply {
-    let mut reply = http::Response::new(Full::new(Bytes::from(bytes)));
+    let mut reply = http::Response::new(ReplyBody::from(Bytes::from(bytes)));
     *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     if let Ok(value) = HeaderValue::from_str(content_type) {
         reply.headers_mut().insert(CONTENT_TYPE, value);
@@ -98,7 +117,7 @@ pub(crate) fn bare(status: u16, content_type: &str, bytes: Vec<u8>) -> Reply {
 
 /// No body; JSON's content type all the same, as Vault has it.
 pub(crate) fn empty(status: StatusCode) -> Reply {
-    let mut reply = http::Response::new(Full::new(Bytes::new()));
+    let mut reply = http::Response::new(ReplyBody::from(Bytes::new()));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     reply
@@ -106,7 +125,7 @@ pub(crate) fn empty(status: StatusCode) -> Reply {
 
 /// 400 without anything: the path holds bytes that no name may hold.
 pub(crate) fn unprintable() -> Reply {
-    let mut reply = http::Response::new(Full::new(Bytes::new()));
+    let mut reply = http::Response::new(ReplyBody::from(Bytes::new()));
     *reply.status_mut() = StatusCode::BAD_REQUEST;
     reply
 }
@@ -125,7 +144,7 @@ pub(crate) fn redirect(to: &str, is_get: bool) -> Reply {
     let mut reply = if is_get {
         bare(307, "text/html; charset=utf-8", page.into_bytes())
     } else {
-        let mut reply = http::Response::new(Full::new(Bytes::new()));
+        let mut reply = http::Response::new(ReplyBody::from(Bytes::new()));
         *reply.status_mut() = StatusCode::TEMPORARY_REDIRECT;
         reply
     };
@@ -136,13 +155,34 @@ pub(crate) fn redirect(to: &str, is_get: bool) -> Reply {
 }
 
 /// What every reply carries.
-pub(crate) fn finish(mut reply: Reply, namespace: Option<&HeaderValue>) -> Reply {
+pub(crate) fn finish(mut reply: Reply, namespace: Option<&HeaderValue>, custom: &CustomHeaders) -> Reply {
+    let status = reply.status();
     let head = reply.headers_mut();
-    head.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
     head.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if let Some(ns) = namespace {
         head.insert(api_types::headers::NAMESPACE, ns.clone());
     }
+    custom.apply(status, head);
+    reply
+}
+
+/// What is left of a rate limit. `Retry-After` only where the request was refused.
+pub(crate) fn pace(head: &mut HeaderMap, verdict: &server_core::Verdict) {
+    let reset = verdict.reset.as_secs();
+    for (name, number) in
+        [("x-ratelimit-limit", verdict.limit), ("x-ratelimit-remaining", verdict.remaining), ("x-ratelimit-reset", reset)]
+    {
+        head.insert(name, HeaderValue::from(number));
+    }
+    if !verdict.allowed {
+        head.insert(RETRY_AFTER, HeaderValue::from(reset));
+    }
+}
+
+/// Lines as they come, for as long as the client stays.
+pub(crate) fn lines(receiver: tokio::sync::mpsc::Receiver<Bytes>) -> Reply {
+    let mut reply = http::Response::new(ReplyBody::Lines(receiver));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     reply
 }
 

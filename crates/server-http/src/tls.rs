@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use der::{Decode, Encode};
 use parking_lot::Mutex;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use webpki::RawPublicKeyEntity;
 
 /// The TLS options of a listener (contract §8.2).
 #[derive(Debug, Clone, Default)]
@@ -158,8 +161,17 @@ impl ClientCertVerifier for Offered {
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let spki = public_key(cert)?;
+        let algorithms = &self.provider.signature_verification_algorithms;
+        // The first-named algorithms of a scheme differ in the curve; TLS 1.2 leaves that open.
+        let known = algorithms.mapping.iter().find(|(scheme, _)| *scheme == dss.scheme).map(|(_, algorithms)| *algorithms);
+        let entity = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
+        let signed = |a: &&&dyn SignatureVerificationAlgorithm| entity.verify_signature(**a, message, dss.signature()).is_ok();
+        match known.unwrap_or_default().iter().find(signed) {
+            Some(_) => Ok(HandshakeSignatureValid::assertion()),
+            None => Err(CertificateError::BadSignature.into()),
+        }
     }
 
     fn verify_tls13_signature(
@@ -167,11 +179,19 @@ impl ClientCertVerifier for Offered {
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature_with_raw_key(message, &public_key(cert)?, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// The key of a certificate of any version; the parser behind rustls reads only the third.
+fn public_key(cert: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, rustls::Error> {
+    let read = x509_cert::Certificate::from_der(cert).map_err(|_| CertificateError::BadEncoding)?;
+    let key = read.tbs_certificate().subject_public_key_info().to_der().map_err(|_| CertificateError::BadEncoding)?;
+    Ok(SubjectPublicKeyInfoDer::from(key))
 }

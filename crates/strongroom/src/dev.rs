@@ -61,11 +61,11 @@ impl DevFlags {
     /// Initialises, unseals, mounts KV, and prints what tools look for.
     pub async fn prepare(&self, core: &Arc<Core>) -> Result<(), String> {
         let token = (!self.root_token.is_empty()).then(|| SecretString::from(self.root_token.as_str()));
-        let request = InitRequest { secret_shares: 1, secret_threshold: 1, root_token: token };
+        let request = InitRequest { secret_shares: 1, secret_threshold: 1, root_token: token, ..InitRequest::default() };
         let made = core.init(request).await.map_err(|e| format!("Error initializing Dev mode: {e}"))?;
         let share = made.shares.into_iter().next().ok_or("Error initializing Dev mode: no share")?;
         let unseal_key = BASE64_STANDARD.encode(share.expose());
-        core.unseal(share).await.map_err(|e| format!("Error initializing Dev mode: {e}"))?;
+        core.unseal(share, false).await.map_err(|e| format!("Error initializing Dev mode: {e}"))?;
         if !self.no_kv {
             self.mount_kv(core, &made.root_token).await?;
         }

@@ -4,7 +4,9 @@
 
 mod config;
 mod dev;
-mod engines;
+mod log_levels;
+mod log_stream;
+mod seals;
 mod server;
 mod store;
 mod telemetry;

@@ -1,17 +1,18 @@
 //! `strongroom server`: reads the configuration, opens the store, serves, and ends in order.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secret::{SystemClock, SystemEntropy};
 use server_core::{Core, CoreConfig};
 use server_http::{Listener, Service, ServiceConfig, TlsState};
+use strongroom::engines;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Config, ListenerConfig, StorageConfig};
-use crate::{dev, engines, store, telemetry};
+use crate::{dev, log_stream, seals, store, telemetry};
 
 /// When this program was built; set by the release build.
 const BUILD_DATE: &str = match option_env!("STRONGROOM_BUILD_DATE") {
@@ -150,7 +151,7 @@ async fn serve(flags: Flags) -> Result<(), String> {
     };
     config.log_level = flags.log_level.clone().unwrap_or(config.log_level);
     config.log_format = flags.log_format.clone().unwrap_or(config.log_format);
-    telemetry::start(&config.log_level, &config.log_format);
+    let log = telemetry::start(&config.log_level, &config.log_format);
     raise_file_limit();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -159,26 +160,35 @@ async fn serve(flags: Flags) -> Result<(), String> {
     let bare_cluster = cluster_addr.split_once("://").map_or(cluster_addr.as_str(), |(_, rest)| rest).to_owned();
     let (opened, settings) =
         store::open(&config.storage, &bare_cluster, &api_addr).map_err(|e| format!("Error initializing storage: {e}"))?;
-    let core_config = core_config(&config, api_addr.clone(), cluster_addr.clone());
+    let core_config = CoreConfig {
+        log_control: Some(log.levels),
+        seals: seals::build(&config.seals)?,
+        log_stream: Some(Arc::<log_stream::Stream>::clone(&log.stream)),
+        ..core_config(&config, &flags.config, api_addr.clone(), cluster_addr.clone())
+    };
     let core = Core::start(opened, settings, core_config, engines::registry(), Arc::new(SystemClock), Arc::new(SystemEntropy))
         .await
         .map_err(|e| format!("Error initializing core: {e}"))?;
     let (stop, stopped) = watch::channel(false);
     let mut listeners = Vec::new();
     let mut tls_states = Vec::new();
+    let mut services = Vec::new();
     for listener in &config.listeners {
-        let (bound, tls) = bind(listener, &core).await?;
+        let (bound, tls, service) = bind(listener, &core).await?;
+        services.push(service);
         tls_states.extend(tls);
         listeners.push(tokio::spawn(bound.run(stopped.clone())));
     }
     let _pid = write_pid(&config)?;
     announce(&config, &api_addr, &cluster_addr);
+    core.open_when_possible();
     if let Some(dev) = &flags.dev {
         dev.prepare(&core).await?;
     }
-    wait_for_the_end(&flags, &tls_states, &core).await?;
+    wait_for_the_end(&flags, &tls_states, &services, &core).await?;
     tracing::info!("stopping");
     let _ = stop.send(true);
+    log.stream.close();
     for listener in listeners {
         let _ = listener.await;
     }
@@ -186,7 +196,7 @@ async fn serve(flags: Flags) -> Result<(), String> {
     Ok(())
 }
 
-fn core_config(config: &Config, api_addr: String, cluster_addr: String) -> CoreConfig {
+fn core_config(config: &Config, files: &[PathBuf], api_addr: String, cluster_addr: String) -> CoreConfig {
     let is_raft = matches!(config.storage, StorageConfig::Raft { .. });
     CoreConfig {
         api_addr,
@@ -194,19 +204,49 @@ fn core_config(config: &Config, api_addr: String, cluster_addr: String) -> CoreC
         cluster_name: config.cluster_name.clone(),
         default_lease_ttl: config.default_lease_ttl,
         max_lease_ttl: config.max_lease_ttl,
+        lockout: config.lockout.clone(),
         build_date: BUILD_DATE.into(),
         storage_type: if is_raft { "raft" } else { "inmem" }.into(),
         ha_enabled: is_raft,
         raw_storage_endpoint: config.raw_storage_endpoint,
         ui: config.ui,
         allow_audit_log_prefixing: config.allow_audit_log_prefixing,
-        plugin_directory: config.plugin_directory.clone(),
+        guarded_from_audit: guarded(config, files),
         introspection_endpoint: config.introspection_endpoint,
         sanitized: config.sanitized(),
         request_timeout: config.max_request_duration,
         metrics: if config.prometheus { telemetry::metrics() } else { None },
         ..CoreConfig::default()
     }
+}
+
+/// The server's own files: the path of an audit file comes over the API, and must lead to none of them (CVE-2025-6000).
+fn guarded(config: &Config, files: &[PathBuf]) -> Vec<audit::Guarded> {
+    let mut out = Vec::new();
+    let mut guard = |path: &Path, what| out.push(audit::Guarded { path: path.to_owned(), what });
+    if let Some(path) = &config.plugin_directory {
+        guard(path, "in the plugin directory");
+    }
+    if let StorageConfig::Raft { path, .. } = &config.storage {
+        guard(path, "in the server's storage");
+    }
+    for path in files {
+        // A directory of configuration may hold other things as well; what would be read as configuration may not be written.
+        let inside =
+            std::fs::read_dir(path).map(|all| all.flatten().map(|e| e.path()).collect()).unwrap_or_else(|_| vec![path.clone()]);
+        let read = |p: &&PathBuf| *p == path || p.extension().is_some_and(|e| e == "hcl" || e == "json");
+        inside.iter().filter(read).for_each(|file| guard(file, "the server's configuration"));
+    }
+    for tls in config.listeners.iter().filter_map(|l| l.tls.as_ref()) {
+        [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()]
+            .into_iter()
+            .flatten()
+            .for_each(|file| guard(file, "a certificate or key of the server"));
+    }
+    if let Some(path) = &config.pid_file {
+        guard(path, "the server's pid file");
+    }
+    out
 }
 
 /// `api_addr` and `cluster_addr`, made up from the first listener where they are not configured.
@@ -226,17 +266,23 @@ fn addresses(config: &Config) -> (String, String) {
     (api, cluster)
 }
 
-async fn bind(config: &ListenerConfig, core: &Arc<Core>) -> Result<(Listener, Option<Arc<TlsState>>), String> {
+async fn bind(config: &ListenerConfig, core: &Arc<Core>) -> Result<(Listener, Option<Arc<TlsState>>, Arc<Service>), String> {
     let tls = match &config.tls {
         None => None,
         Some(settings) => {
             Some(Arc::new(TlsState::load(settings.clone()).map_err(|e| format!("Error initializing listener: {e}"))?))
         }
     };
-    let service_config = ServiceConfig { limits: config.limits, unauthenticated_metrics: config.telemetry.unauthenticated };
+    let service_config = ServiceConfig {
+        limits: config.limits,
+        unauthenticated_metrics: config.telemetry.unauthenticated,
+        headers: config.headers.clone(),
+    };
     let service = Arc::new(Service::new(Arc::clone(core), service_config));
-    let listener = Listener::bind(&config.address, tls.clone(), service).await.map_err(|e| format!("Error initializing {e}"))?;
-    Ok((listener, tls))
+    let listener = Listener::bind(&config.address, tls.clone(), Arc::clone(&service))
+        .await
+        .map_err(|e| format!("Error initializing {e}"))?;
+    Ok((listener, tls, service))
 }
 
 /// The pid file, removed at the end.
@@ -277,8 +323,8 @@ fn announce(config: &Config, api_addr: &str, cluster_addr: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Waits for SIGTERM or SIGINT. SIGHUP reloads TLS files, the log level and audit files.
-async fn wait_for_the_end(flags: &Flags, tls: &[Arc<TlsState>], core: &Core) -> Result<(), String> {
+/// Waits for SIGTERM or SIGINT. SIGHUP reloads TLS files, the log level, headers of answers and audit files.
+async fn wait_for_the_end(flags: &Flags, tls: &[Arc<TlsState>], services: &[Arc<Service>], core: &Core) -> Result<(), String> {
     let handler = |kind| signal(kind).map_err(|e| format!("Error setting up signals: {e}"));
     let mut terminate = handler(SignalKind::terminate())?;
     let mut interrupt = handler(SignalKind::interrupt())?;
@@ -287,12 +333,12 @@ async fn wait_for_the_end(flags: &Flags, tls: &[Arc<TlsState>], core: &Core) -> 
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(flags, tls, core),
+            _ = hangup.recv() => reload(flags, tls, services, core),
         }
     }
 }
 
-fn reload(flags: &Flags, tls: &[Arc<TlsState>], core: &Core) {
+fn reload(flags: &Flags, tls: &[Arc<TlsState>], services: &[Arc<Service>], core: &Core) {
     tracing::info!("reloading");
     for state in tls {
         if let Err(e) = state.reload() {
@@ -304,7 +350,12 @@ fn reload(flags: &Flags, tls: &[Arc<TlsState>], core: &Core) {
         return;
     }
     match Config::load(&flags.config) {
-        Ok(config) => telemetry::set_level(flags.log_level.as_deref().unwrap_or(&config.log_level)),
+        Ok(config) => {
+            telemetry::set_level(flags.log_level.as_deref().unwrap_or(&config.log_level));
+            for (service, listener) in services.iter().zip(&config.listeners) {
+                service.set_headers(listener.headers.clone());
+            }
+        }
         Err(e) => tracing::error!(error = %e, "the configuration could not be reloaded; the old one stays in force"),
     }
 }

@@ -13,6 +13,9 @@ use crate::config::{Engine, StorageConfig};
 /// everybody and holds `lost+found`; the store demands a folder that is its own.
 const FOLDER: &str = "db";
 
+/// The files of the replicated log, beside the store.
+const LOG_FOLDER: &str = "log";
+
 /// The store, and the replication settings that go with it.
 pub fn open(config: &StorageConfig, cluster_addr: &str, api_addr: &str) -> Result<(Arc<dyn Store>, Settings), StoreError> {
     match config {
@@ -20,6 +23,7 @@ pub fn open(config: &StorageConfig, cluster_addr: &str, api_addr: &str) -> Resul
         StorageConfig::Raft { path, node_id, engine, trailing_logs, snapshot_threshold } => {
             let mut settings = Settings::new(node_id.clone(), cluster_addr, api_addr);
             settings.snapshot_dir = Some(path.join("snapshots"));
+            settings.log_dir = Some(path.join(LOG_FOLDER));
             settings.trailing_logs = trailing_logs.unwrap_or(settings.trailing_logs);
             settings.snapshot_threshold = snapshot_threshold.unwrap_or(settings.snapshot_threshold);
             let store: Arc<dyn Store> = match engine {

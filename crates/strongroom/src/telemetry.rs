@@ -5,51 +5,43 @@ use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use server_core::MetricsText;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-type Handle = reload::Handle<Targets, tracing_subscriber::Registry>;
+use crate::log_levels::{LogLevels, filter, level};
+use crate::log_stream::{BoxedLayer, Stream};
 
-/// Libraries that tell of their inner life at `info`; an operator who wants that asks for `debug`. They never get further: what
-/// an HTTP library traces is headers, and a header is where a token travels.
-const TALKATIVE: &[&str] =
-    &["fjall", "lsm_tree", "openraft", "sled", "hyper", "h2", "rustls", "reqwest", "hickory_proto", "hickory_resolver"];
-
-fn filter(level: LevelFilter) -> Targets {
-    let libraries = if level >= LevelFilter::DEBUG { LevelFilter::INFO } else { LevelFilter::ERROR };
-    TALKATIVE.iter().fold(Targets::new().with_default(level), |targets, name| targets.with_target(*name, libraries))
+/// The log of this process: what turns it, and what shows it.
+pub struct Log {
+    /// `sys/loggers`.
+    pub levels: Arc<LogLevels>,
+    /// `sys/monitor`.
+    pub stream: Arc<Stream>,
 }
 
-static LEVEL: OnceLock<Handle> = OnceLock::new();
-
-/// Parses a level as Vault names them.
-pub fn level(text: &str) -> Option<LevelFilter> {
-    Some(match text {
-        "trace" => LevelFilter::TRACE,
-        "debug" => LevelFilter::DEBUG,
-        "" | "info" | "notice" => LevelFilter::INFO,
-        "warn" | "warning" => LevelFilter::WARN,
-        "err" | "error" => LevelFilter::ERROR,
-        _ => return None,
-    })
-}
+static LEVELS: OnceLock<Arc<LogLevels>> = OnceLock::new();
 
 /// Starts logging to standard output, which nobody may be reading: lines go through a thread of their own and are dropped
 /// rather than waited for.
-pub fn start(level_text: &str, format: &str) {
-    let (layer, handle) = reload::Layer::new(filter(level(level_text).unwrap_or(LevelFilter::INFO)));
-    let _ = LEVEL.set(handle);
+pub fn start(level_text: &str, format: &str) -> Log {
+    let configured = level(level_text).unwrap_or(LevelFilter::INFO);
+    let (filtered, handle) = reload::Layer::new(filter(configured));
+    let levels = Arc::new(LogLevels::new(configured, handle));
+    let _ = LEVELS.set(Arc::clone(&levels));
     let lines = Lines::start();
-    let registry = tracing_subscriber::registry().with(layer);
-    let started = if format == "json" {
-        registry.with(tracing_subscriber::fmt::layer().json().with_writer(lines)).try_init()
+    let out: BoxedLayer = if format == "json" {
+        Box::new(tracing_subscriber::fmt::layer().json().with_writer(lines).with_filter(filtered))
     } else {
-        registry.with(tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines)).try_init()
+        Box::new(tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines).with_filter(filtered))
     };
+    let (stream, mut layers) = Stream::new();
+    layers.push(out);
     // A second start in one process (tests) keeps the first.
-    let _ = started;
+    let _ = tracing_subscriber::registry().with(layers).try_init();
+    Log { levels, stream }
 }
 
 /// How often samples of summaries are folded together, so that they do not pile up between two scrapes.
@@ -77,8 +69,8 @@ pub fn metrics() -> Option<MetricsText> {
 
 /// Changes the level, at SIGHUP.
 pub fn set_level(text: &str) {
-    if let (Some(handle), Some(level)) = (LEVEL.get(), level(text)) {
-        let _ = handle.reload(filter(level));
+    if let (Some(levels), Some(level)) = (LEVELS.get(), level(text)) {
+        levels.configure(level);
     }
 }
 

@@ -21,6 +21,8 @@ use crate::{Found, Life};
 
 const ID: &str = "sys/expire/id/";
 const TOKEN: &str = "sys/expire/token/";
+/// Leases read in one go while they are counted.
+const COUNT_PAGE: usize = 1024;
 const IRREVOCABLE: &str = "sys/expire/irrevocable/";
 
 /// A leased secret as it is stored.
@@ -285,6 +287,33 @@ impl Leases {
     /// One folder of lease ids, as `sys/leases/lookup/<prefix>/` lists it.
     pub fn list(view: &mut View<'_>, prefix: &str, page: &Page) -> Result<Vec<String>, EngineError> {
         Ok(view.list(&folder(prefix), page)?)
+    }
+
+    /// How many lease ids `covered` picks, counted up to `limit`. Nothing is checked at commit: for figures, not for decisions
+    /// of a transaction.
+    pub fn count_where(view: &mut View<'_>, limit: u64, covered: impl Fn(&str) -> bool) -> Result<u64, storage::TxnError> {
+        let mut count = 0;
+        let mut folders = vec![ID.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let mut page = Page { after: None, limit: Some(COUNT_PAGE) };
+            loop {
+                let names = view.page(&folder, &page)?.names;
+                let Some(last) = names.last().cloned() else { break };
+                page.after = Some(last);
+                for name in names {
+                    let full = format!("{folder}{name}");
+                    if name.ends_with('/') {
+                        folders.push(full);
+                    } else if full.strip_prefix(ID).is_some_and(&covered) {
+                        count += 1;
+                        if count >= limit {
+                            return Ok(count);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(count)
     }
 
     /// Up to `limit` leases at any depth below a prefix; the prefix may also be one lease's id. Tokens are named by their

@@ -1,17 +1,19 @@
 //! `sys/audit`, `sys/audit-hash`, `sys/config/auditing/request-headers`: audit devices and what their lines show.
 //!
 //! A device is opened first and written down second: one that cannot be written to leaves nothing behind, and one that could
-//! not be written down is closed again. Deliberately absent: opening a device on the other nodes of a cluster.
+//! not be written down is closed again. The other nodes of a cluster follow the stored table before they serve a request.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use api_types::{Map, Operation};
 use audit::DeviceConfig;
+use barrier::{Barrier, Unsealed, Watch};
 use engine::{BoxFuture, Call, EngineError, Field, FieldKind, Outcome, Response, Route};
 use secret::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use storage::{Page, View};
+use storage::{Page, TxnError, View};
 
 use super::SystemEngine;
 use super::support::uncommitted;
@@ -23,7 +25,7 @@ const ROWS: &str = "core/audit/";
 const PATH: Field = Field::new("path", FieldKind::String, "Where the device is enabled.");
 const DEVICE: &[Field] = &[
     PATH,
-    Field::new("type", FieldKind::String, "file."),
+    Field::new("type", FieldKind::String, "file, socket or syslog."),
     Field::new("description", FieldKind::String, "For people."),
     Field::new("options", FieldKind::KeyValuePairs, "Options of the type."),
     Field::new("local", FieldKind::Bool, "Kept and shown."),
@@ -44,6 +46,12 @@ struct Row {
     /// The request that enabled it: run anew after a conflict, it finds its own work done.
     #[serde(default)]
     made_by: String,
+}
+
+impl Row {
+    fn secret_salt(&self) -> SecretString {
+        SecretString::from(self.salt.0.as_str())
+    }
 }
 
 /// Text that shows in storage only.
@@ -71,20 +79,50 @@ pub(crate) fn routes() -> Vec<Route<SystemEngine>> {
     ]
 }
 
-/// Opens the devices of the stored table, at unseal. A table of which no device comes up refuses to unseal, as in Vault: the
-/// server would serve unrecorded.
-pub(crate) async fn enable_stored(core: &Core, open: &OpenCore) -> Result<(), EngineError> {
+/// Which state of the stored table this node's devices are.
+pub(crate) struct Table {
+    watch: Watch,
+    /// The watch's count for the rows that the devices were made of.
+    followed: AtomicU64,
+    /// Held by whoever changes devices, from the first look at the table to the last.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Table {
+    pub(crate) fn new(barrier: &Barrier<Unsealed>) -> Result<Self, TxnError> {
+        Ok(Self { watch: barrier.watch(ROWS)?, followed: AtomicU64::new(u64::MAX), changing: tokio::sync::Mutex::new(()) })
+    }
+}
+
+/// Opens the devices of the stored table and closes those that are not in it: at unseal, and before a request if another node
+/// changed the table. A table of which no device comes up serves nothing, as in Vault: requests would go unrecorded.
+pub(crate) async fn follow_table(core: &Core, open: &OpenCore) -> Result<(), EngineError> {
+    let table = &open.audit_table;
+    if table.followed.load(Ordering::Acquire) == table.watch.count() {
+        return Ok(());
+    }
+    let _one = table.changing.lock().await;
+    // Counted before the rows are read: a change in between is followed by the next request.
+    let count = table.watch.count();
+    if table.followed.load(Ordering::Acquire) == count {
+        return Ok(());
+    }
     let rows = rows(&mut View::new(&mut open.barrier.begin(), ""))?;
-    let mut up = 0usize;
-    for (_, row) in &rows {
-        match core.audit().restore(&row.path, row.config.clone(), SecretString::from(row.salt.0.as_str())).await {
-            Ok(()) => up += 1,
+    let stands = |path: &str| rows.iter().any(|(_, row)| row.path == path && core.audit().has(path, &row.secret_salt()));
+    for status in core.audit().statuses().iter().filter(|status| !stands(&status.path)) {
+        core.audit().disable(&status.path);
+        tracing::info!(path = status.path, "audit device disabled: it is not in the table any more");
+    }
+    for (_, row) in rows.iter().filter(|(_, row)| !stands(&row.path)) {
+        match core.audit().restore(&row.path, row.config.clone(), row.secret_salt()).await {
+            Ok(()) => tracing::info!(path = row.path, "audit device enabled"),
             Err(e) => tracing::error!(device = row.path, error = %e, "an audit device of the table does not come up"),
         }
     }
-    if up == 0 && !rows.is_empty() {
+    if !rows.is_empty() && !core.audit().has_devices() {
         return Err(EngineError::internal("failed to setup audit table"));
     }
+    table.followed.store(count, Ordering::Release);
     Ok(())
 }
 
@@ -122,6 +160,7 @@ fn enable<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a,
         let (core, open) = engine.opened()?;
         let fields = &call.fields;
         let path = normal(fields.str("path"));
+        let _one = open.audit_table.changing.lock().await;
         // Read outside the request's transaction, which would conflict with the row written below.
         let before = rows(&mut View::new(&mut open.barrier.begin(), ""))?;
         let id = call.request.id.as_str();
@@ -140,8 +179,10 @@ fn enable<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a,
             made_by: id.to_owned(),
         };
         let key = format!("{ROWS}{}", call.entropy.uuid()?);
-        let salt = SecretString::from(row.salt.0.as_str());
-        core.audit().enable(&path, row.config.clone(), salt).await.map_err(|e| EngineError::Invalid(e.to_string()))?;
+        core.audit()
+            .enable(&path, row.config.clone(), row.secret_salt())
+            .await
+            .map_err(|e| EngineError::Invalid(e.to_string()))?;
         if let Err(e) = core.transact(&open, |view| Ok(view.put_json(&key, &row)?)).await {
             core.audit().disable(&path);
             return Err(uncommitted(e));
@@ -155,6 +196,7 @@ fn disable<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a
     Box::pin(async move {
         let (core, open) = engine.opened()?;
         let path = normal(call.fields.str("path"));
+        let _one = open.audit_table.changing.lock().await;
         let remove = |view: &mut View<'_>| {
             let found = rows(view)?.into_iter().find(|(_, row)| row.path == path);
             if let Some((key, _)) = &found {

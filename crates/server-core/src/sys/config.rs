@@ -4,16 +4,12 @@
 
 use api_types::Operation;
 use engine::{Call, EngineError, Field, FieldKind, Outcome, Response, Route};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use storage::Page;
 
 use super::SystemEngine;
 use super::support::enterprise_only;
-use crate::settings::{CORS_ROW, Cors};
-
-/// Headers the web UI's answers carry, one row a header.
-const UI_HEADER_ROWS: &str = "core/ui/headers/";
+use crate::settings::{CORS_ROW, Cors, UI_HEADER_ROWS, UiHeader};
 
 /// Request headers that any allowed origin may send (contract §1.10).
 const CORS_HEADERS: [&str; 10] = [
@@ -43,10 +39,10 @@ const LEVEL: &[Field] = &[
     Field::new("name", FieldKind::String, "Name of the logger."),
 ];
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct UiHeader {
-    values: Vec<String>,
-}
+const MONITOR: &[Field] = &[
+    Field::new("log_level", FieldKind::String, "trace, debug, info, warn or error; info by default."),
+    Field::new("log_format", FieldKind::String, "standard or json; standard by default."),
+];
 
 /// The group's paths.
 pub(crate) fn routes() -> Vec<Route<SystemEngine>> {
@@ -77,6 +73,11 @@ pub(crate) fn routes() -> Vec<Route<SystemEngine>> {
             .on(Operation::Read, "Show its level.", logger)
             .on(Operation::Update, "Change its level.", set_loggers)
             .on(Operation::Delete, "Back to the configured level.", reset_loggers),
+        Route::new("monitor", MONITOR, "Shows the server's log as it is written.").on(
+            Operation::Read,
+            "Follow the log.",
+            monitor,
+        ),
         Route::new("experiments", &[], "Lists experiments.").on(Operation::Read, "List them.", experiments),
     ]
 }
@@ -208,6 +209,23 @@ fn turned(core: &crate::Core, name: Option<&str>, turn: impl Fn(&dyn crate::LogC
         Some(name) => format!("logger {name:?} not found"),
         None => "the verbosity of the log cannot be changed".to_owned(),
     }))
+}
+
+/// Allows it, and checks what was asked for; the edge then sends the lines. Needs `sudo`: a log tells of all that goes on.
+fn monitor(engine: &SystemEngine, call: &mut Call<'_>) -> Outcome {
+    if !call.caller.sudo {
+        return Err(EngineError::denied("permission denied"));
+    }
+    if engine.core()?.config().log_stream.is_none() {
+        return Err(EngineError::invalid("the log cannot be followed"));
+    }
+    if !matches!(call.fields.str("log_level"), "" | "trace" | "debug" | "info" | "warn" | "error") {
+        return Err(EngineError::invalid("unknown log level"));
+    }
+    if !matches!(call.fields.str("log_format"), "" | "standard" | "json") {
+        return Err(EngineError::invalid("unknown log format"));
+    }
+    Ok(Some(super::support::bare_text("", "text/plain; charset=utf-8", 200)))
 }
 
 fn experiments(_: &SystemEngine, _: &mut Call<'_>) -> Outcome {

@@ -15,8 +15,10 @@ pub(crate) mod audit;
 
 // Seal, leases, wrapping, audit and the server's own affairs.
 mod config;
+mod generate_root;
 mod host;
 mod leases;
+mod locked_users;
 mod misc;
 #[cfg(test)]
 mod open_routes;
@@ -34,10 +36,12 @@ pub(crate) mod wrapping_jwt;
 
 // Mount tables, policies, and what is told of both.
 mod capabilities;
+pub(crate) mod explain;
 mod mount_config;
 mod mounts;
 mod passwords;
 mod policies;
+mod quotas;
 mod remount;
 mod tune;
 mod ui;
@@ -55,16 +59,25 @@ impl SystemEngine {
     #[must_use]
     pub fn new(core: Weak<Core>) -> Self {
         let mut routes = Vec::new();
-        for group in
-            [tune::routes, mounts::routes, remount::routes, ui::routes, policies::routes, passwords::routes, capabilities::routes]
-        {
+        for group in [
+            tune::routes,
+            mounts::routes,
+            remount::routes,
+            ui::routes,
+            policies::routes,
+            passwords::routes,
+            capabilities::routes,
+            explain::routes,
+        ] {
             routes.extend(group());
         }
         for group in [
             audit::routes,
             seal::routes,
+            generate_root::routes,
             wrapping::routes,
             leases::routes,
+            locked_users::routes,
             tools::routes,
             raft::routes,
             plugins::routes,
@@ -72,6 +85,7 @@ impl SystemEngine {
             misc::routes,
             host::routes,
             openapi::routes,
+            quotas::routes,
             telemetry::routes,
             versions::routes,
         ] {

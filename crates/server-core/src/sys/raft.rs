@@ -1,22 +1,21 @@
 //! `sys/storage/raft/*` as one node answers them (contract §2.3, §9).
 //!
 //! Deliberately absent: other nodes. A challenge is given out and its answer checked, but there is no transport by which a node
-//! could then join, so a right answer is refused as well, in words. Restoring a snapshot needs a replica that can be replaced
-//! under a running server; until there is one, both restore paths refuse.
+//! could then join, so a right answer is refused as well, in words.
 
 use std::time::Duration;
 
 use api_types::{Operation, duration};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use engine::{BoxFuture, Call, EngineError, Field, FieldKind, Outcome, Response, Route};
+use engine::{BoxFuture, Call, EngineError, Field, FieldKind, Kind, Outcome, Response, Route, Stream};
 use replication::Peer;
-use secret::SecretBytes;
+use secret::{SecretBytes, SystemEntropy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::SystemEngine;
-use super::snapshot;
+use super::snapshot::{self, Snapshot};
 use super::support::bare_json;
 use crate::core::Core;
 
@@ -94,10 +93,10 @@ pub(crate) fn routes() -> Vec<Route<SystemEngine>> {
         Route::new("storage/raft/autopilot/state", &[], "Shows how the nodes fare.").on(Operation::Read, "Show it.", state),
         Route::new("storage/raft/snapshot", &[], "Saves the state of the cluster.")
             .on_async(Operation::Read, "Download a snapshot.", save)
-            .on(Operation::Update, "Restore a snapshot.", restore)
+            .on_async(Operation::Update, "Restore a snapshot.", restore)
             .free_form(),
         Route::new("storage/raft/snapshot-force", &[], "Restores a snapshot of another cluster.")
-            .on(Operation::Update, "Restore a snapshot.", restore)
+            .on_async(Operation::Update, "Restore a snapshot.", restore)
             .free_form(),
     ]
 }
@@ -326,14 +325,27 @@ fn save<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a, O
         let (core, open) = engine.opened()?;
         in_use(&core)?;
         let now = call.now;
-        // Reading the whole state and packing it takes long.
-        let packed = tokio::task::spawn_blocking(move || snapshot::pack(&core, &open, now)).await;
-        let packed = packed.map_err(|_| EngineError::internal("internal error"))??;
-        Ok(Some(Response::bare("application/gzip", packed)))
+        // Reading the whole state takes long.
+        let taken = tokio::task::spawn_blocking(move || Snapshot::take(&core, &open, now, &SystemEntropy)).await;
+        let taken = taken.map_err(|_| EngineError::internal("internal error"))??;
+        let kind = Kind::Stream { content_type: "application/gzip".into(), body: taken.stream() };
+        let mut response = Response { kind, ..Response::default() };
+        response.headers.insert("Content-Disposition".into(), vec!["attachment".into()]);
+        Ok(Some(response))
     })
 }
 
-fn restore(engine: &SystemEngine, _: &mut Call<'_>) -> Outcome {
-    in_use(&*engine.core()?)?;
-    Err(EngineError::invalid("this version cannot restore a snapshot into a running server"))
+fn restore<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        let (core, open) = engine.opened()?;
+        in_use(&core)?;
+        let force = call.path.ends_with("snapshot-force");
+        let upload = call.request.upload.as_ref().and_then(Stream::take);
+        let upload = upload.ok_or_else(|| EngineError::invalid("the request has no snapshot in its body"))?;
+        let snapshot = snapshot::receive_upload(&core, &open, upload, force).await?;
+        // What this request has read is not there any more, and its token may be unknown to the new state.
+        call.view.void();
+        core.replace_state(snapshot, open).await?;
+        Ok(None)
+    })
 }

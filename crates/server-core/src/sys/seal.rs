@@ -1,7 +1,7 @@
 //! Sealing, stepping down, the data key, and what is told of seal and nodes to callers with a token.
 //!
-//! Deliberately absent: unseal, init, seal-status, leader and health (`server-http`, without a token), rotation by itself when
-//! a key is used up, and a leader that steps down in favour of another: with one node there is none.
+//! Deliberately absent: unseal, init, rekey, seal-status, leader and health (`server-http`, without a token), rotation by itself
+//! (`seal::rotation`), and a leader that steps down in favour of another: with one node there is none.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,7 +115,6 @@ fn set_rotation<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFutu
     })
 }
 
-/// `encryptions` counts this node's since the last unseal, or since the key became active.
 fn key_status(engine: &SystemEngine, _: &mut Call<'_>) -> Outcome {
     let barrier = &engine.opened()?.1.barrier;
     let active = barrier.keyring().active();
@@ -157,8 +156,9 @@ pub(crate) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn seal_backend_status(_: &SystemEngine, _: &mut Call<'_>) -> Outcome {
-    let body = json!({ "healthy": true, "backends": [{ "name": "shamir", "healthy": true }], "fully_wrapped": true });
+fn seal_backend_status(engine: &SystemEngine, _: &mut Call<'_>) -> Outcome {
+    let name = engine.core()?.seal_status().seal_type;
+    let body = json!({ "healthy": true, "backends": [{ "name": name, "healthy": true }], "fully_wrapped": true });
     bare_json(&body, 200).map(Some)
 }
 

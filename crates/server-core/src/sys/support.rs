@@ -17,6 +17,8 @@ pub(crate) struct Memory {
     pub(crate) challenges: Mutex<BTreeMap<String, SecretBytes>>,
     /// The request that rotated the key last: run anew after a conflict, it must not rotate again.
     pub(crate) rotated_by: Mutex<String>,
+    /// The last step of a root token's making: the request's id and its answer.
+    pub(crate) ceremony: Mutex<Option<(String, SecretBytes)>>,
 }
 
 /// JSON without envelope, with the final newline Go writes.

@@ -40,7 +40,13 @@ async fn devices_are_enabled_shown_and_disabled() {
         ("sys/audit/one", device(&dir.path().join("two.log")), "path already in use".to_owned()),
         ("sys/audit/one/two", device(&dir.path().join("two.log")), "path already in use".to_owned()),
         ("sys/audit/two", device(&file), "audit file is already used by another audit device".to_owned()),
-        ("sys/audit/two", json!({ "type": "socket" }), "unknown backend type: \"socket\"".to_owned()),
+        ("sys/audit/two", json!({ "type": "http" }), "unknown backend type: \"http\"".to_owned()),
+        ("sys/audit/two", json!({ "type": "socket" }), "address is required".to_owned()),
+        (
+            "sys/audit/two",
+            json!({ "type": "syslog", "options": { "facility": "loud" } }),
+            "invalid syslog facility: loud".to_owned(),
+        ),
         ("sys/audit/two", json!({ "type": "file" }), "file_path is required".to_owned()),
         (
             "sys/audit/two",
@@ -50,7 +56,17 @@ async fn devices_are_enabled_shown_and_disabled() {
         (
             "sys/audit/two",
             json!({ "type": "file", "options": { "file_path": "discard", "filter": "x" } }),
+            "invalid filter: selector \"x\" is not one of mount_point, mount_type, namespace, operation, path".to_owned(),
+        ),
+        (
+            "sys/audit/two",
+            json!({ "type": "file", "options": { "file_path": "discard", "exclude": "[]" } }),
             "enterprise-only options supplied".to_owned(),
+        ),
+        (
+            "sys/audit/two",
+            json!({ "type": "file", "options": { "file_path": dir.path() } }),
+            "audit file must not be a directory".to_owned(),
         ),
         (
             "sys/audit/two",
@@ -63,7 +79,7 @@ async fn devices_are_enabled_shown_and_disabled() {
     }
     // A device that cannot take the test entry leaves nothing behind.
     let seen = post(&s, "sys/audit/full", device(Path::new("/dev/full"))).await;
-    assert!(seen.status == 400 && seen.error().starts_with("sanity check failed; unable to write to"), "{seen:?}");
+    assert!(seen.status == 400 && seen.error().starts_with("sanity check failed; unable to open"), "{seen:?}");
     assert_eq!(get(&s, "sys/audit").await.data().as_object().unwrap().len(), 1);
     assert_eq!(s.core.audit().statuses().len(), 1);
     assert_eq!(delete(&s, "sys/audit/none").await.status, 204);
@@ -116,7 +132,7 @@ async fn hashes_are_those_of_the_lines_and_outlive_a_seal() {
         tokio::task::yield_now().await;
     }
     assert!(!s.core.audit().has_devices());
-    s.core.unseal(SecretBytes::new(s.share.clone())).await.unwrap();
+    s.core.unseal(SecretBytes::new(s.share.clone()), false).await.unwrap();
     let again = post(&s, "sys/audit-hash/a", json!({ "input": s.root })).await;
     assert_eq!(again.data()["hash"], hash);
 }
@@ -133,6 +149,34 @@ async fn without_a_device_that_writes_nothing_happens() {
     assert_eq!((seen.status, seen.error()), (500, "internal error"));
     assert!(s.core.audit().disable("full"));
     assert_eq!(get(&s, "kv/a").await.status, 404, "the write was not carried out");
+}
+
+/// The client reads "permission denied"; the line says which rule stood in the way, or that none did.
+#[tokio::test]
+async fn a_denial_is_explained_in_the_line_and_nowhere_else() {
+    let s = Server::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("d.log");
+    assert_eq!(post(&s, "sys/mounts/kv", json!({ "type": "kv" })).await.status, 204);
+    assert_eq!(post(&s, "sys/audit/d", device(&file)).await.status, 204);
+    let rules = r#"path "kv/ro/*" { capabilities = ["read"] } path "kv/no/*" { capabilities = ["deny"] }"#;
+    let token = token_with(&s, "some", rules).await;
+    for (operation, path, token, said) in [
+        (Read, "kv/x", token.as_str(), json!({ "reason": "no rule matches the path" })),
+        (Update, "kv/ro/x", &token, json!({ "reason": "the rule lacks the capability", "rule": "kv/ro/*" })),
+        (Read, "kv/no/x", &token, json!({ "reason": "the rule denies", "rule": "kv/no/*" })),
+        (Read, "kv/x", "hvs.unknown", json!({ "reason": "unknown or expired token" })),
+        (Read, "kv/y", "", json!({ "reason": "no token" })),
+    ] {
+        let seen = ask(&s, operation, path, json!({ "v": "x" }), token).await;
+        assert_eq!(seen.status, 403, "{path}");
+        assert!(!format!("{seen:?}").contains("rule"), "{seen:?}");
+        let written = lines(&file);
+        for kind in ["request", "response"] {
+            assert_eq!(of(&written, kind, path).last().unwrap()["denial"], said, "{path}");
+        }
+    }
+    assert!(of(&lines(&file), "request", "sys/policies/acl/some")[0].get("denial").is_none());
 }
 
 #[tokio::test]

@@ -9,9 +9,13 @@ mod audit;
 mod config;
 mod leases;
 mod lessor;
+mod listing;
+mod locked_users;
 mod misc;
+mod quotas;
 mod raft;
 mod seal;
+mod snapshot;
 mod tools;
 mod wrapping;
 
@@ -92,6 +96,10 @@ pub async fn send(server: &Server, request: Request) -> Seen {
             if let Kind::Bare { body, status, .. } = response.kind {
                 let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
                 return Seen { body: serde_json::from_slice(&body).unwrap_or_else(|_| text()), bytes: body, status };
+            }
+            if let Kind::Stream { body, .. } = &response.kind {
+                let bytes = snapshot::all(body.take().unwrap()).await;
+                return Seen { bytes, ..nothing(200) };
             }
             let body = serde_json::from_slice(&server_core::render(&response, &request_id, &mount_type, inject)).unwrap();
             let empty =

@@ -24,7 +24,7 @@ async fn sealing_needs_update_and_sudo() {
     assert_eq!(s.core.state(), NodeState::Sealed);
     let seen = get(&s, "sys/key-status").await;
     assert_eq!((seen.status, seen.error()), (503, "Vault is sealed"));
-    s.core.unseal(SecretBytes::new(s.share.clone())).await.unwrap();
+    s.core.unseal(SecretBytes::new(s.share.clone()), false).await.unwrap();
     assert_eq!(get(&s, "sys/key-status").await.status, 200);
 }
 
@@ -43,7 +43,7 @@ async fn a_rotated_key_serves_old_and_new_records_also_after_unseal() {
     assert_eq!(after.data()["encryptions"], 0, "a new key has sealed nothing yet");
     assert_eq!(post(&s, "kv/new", json!({ "v": 2 })).await.status, 204);
     s.core.seal().await;
-    s.core.unseal(SecretBytes::new(s.share.clone())).await.unwrap();
+    s.core.unseal(SecretBytes::new(s.share.clone()), false).await.unwrap();
     assert_eq!(get(&s, "sys/key-status").await.data()["term"], 2);
     assert_eq!(get(&s, "kv/old").await.data()["v"], 1);
     assert_eq!(get(&s, "kv/new").await.data()["v"], 2);
@@ -138,9 +138,10 @@ async fn a_table_of_devices_that_do_not_come_up_keeps_the_server_sealed() {
         Core::start(Arc::clone(&store), settings, config, registry, clock, Arc::new(SystemEntropy)).await.unwrap()
     };
     let core = start(true).await;
-    let made = core.init(server_core::InitRequest { secret_shares: 1, secret_threshold: 1, root_token: None }).await.unwrap();
+    let request = server_core::InitRequest { secret_shares: 1, secret_threshold: 1, ..server_core::InitRequest::default() };
+    let made = core.init(request).await.unwrap();
     let share = made.shares.into_iter().next().unwrap().expose().to_vec();
-    core.unseal(SecretBytes::new(share.clone())).await.unwrap();
+    core.unseal(SecretBytes::new(share.clone()), false).await.unwrap();
     let options = json!({ "file_path": "discard", "prefix": "x: " });
     let body = json!({ "type": "file", "options": options });
     let request = crate::request(Operation::Update, "sys/audit/p", body, made.root_token.expose());
@@ -149,7 +150,7 @@ async fn a_table_of_devices_that_do_not_come_up_keeps_the_server_sealed() {
     core.shutdown().await;
     drop(core);
     let core = start(false).await;
-    let refused = core.unseal(SecretBytes::new(share)).await.unwrap_err();
+    let refused = core.unseal(SecretBytes::new(share), false).await.unwrap_err();
     assert!(matches!(&refused, SealError::Internal(text) if text == "failed to setup audit table"), "{refused}");
     assert_eq!(core.state(), NodeState::Sealed);
     assert!(!core.audit().has_devices());

@@ -78,7 +78,8 @@ pub fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.secrets.insert("kv", Arc::new(kv));
     registry.secrets.insert("cubbyhole", Arc::new(|_| Arc::new(engine_cubbyhole::Cubbyhole::new())));
-    registry.auth.insert("userpass", Arc::new(|_| Arc::new(auth_userpass::Userpass::new())));
+    let lockout = Arc::clone(&registry.lockout);
+    registry.auth.insert("userpass", Arc::new(move |_| Arc::new(auth_userpass::Userpass::with_lockout(Arc::clone(&lockout)))));
     registry.upgrades.insert("kv", Arc::new(|view, _, now, limit| engine_kv::upgrade_v1_to_v2(view, now, limit)));
     registry
 }
@@ -94,16 +95,24 @@ impl Server {
     }
 
     pub async fn start_with(registry: Registry, config: CoreConfig) -> Self {
+        Self::start_in(None, registry, config).await
+    }
+
+    /// A server that keeps its log and received snapshots in a folder.
+    pub async fn start_in(folder: Option<&std::path::Path>, registry: Registry, config: CoreConfig) -> Self {
         let clock = Arc::new(ManualClock::new(Time::from_unix(1_790_000_000)));
-        let settings = Settings::new("node1", "127.0.0.1:8201", "http://127.0.0.1:8200");
+        let mut settings = Settings::new("node1", "127.0.0.1:8201", "http://127.0.0.1:8200");
+        settings.snapshot_dir = folder.map(|f| f.join("snapshots"));
+        settings.log_dir = folder.map(|f| f.join("log"));
         let ticking: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
         let store = Arc::new(MemoryStore::default());
         let core = Core::start(Arc::<MemoryStore>::clone(&store), settings, config, registry, ticking, Arc::new(SystemEntropy));
         let core = core.await.expect("start");
-        let made = core.init(InitRequest { secret_shares: 1, secret_threshold: 1, root_token: None }).await.expect("init");
+        let made =
+            core.init(InitRequest { secret_shares: 1, secret_threshold: 1, ..InitRequest::default() }).await.expect("init");
         let share = made.shares.into_iter().next().expect("one share");
         let kept = share.expose().to_vec();
-        core.unseal(share).await.expect("unseal");
+        core.unseal(share, false).await.expect("unseal");
         Self { core, clock, root: made.root_token.expose().to_owned(), share: kept, store }
     }
 

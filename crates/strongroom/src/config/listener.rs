@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use server_http::{Limits, TlsSettings};
+use hcl1::{Item, Kind};
+use server_http::{CustomHeaderError, CustomHeaders, Limits, TlsSettings};
 
 use super::read::{ConfigError, Reader};
 use super::unknown;
@@ -21,6 +22,8 @@ pub struct ListenerConfig {
     pub limits: Limits,
     /// Its `telemetry` stanza.
     pub telemetry: TelemetryAccess,
+    /// Its `custom_response_headers`.
+    pub headers: CustomHeaders,
 }
 
 /// Who may read metrics.
@@ -100,7 +103,38 @@ fn one(r: &mut Reader<'_>) -> Result<ListenerConfig, ConfigError> {
         tls,
         limits: limits(r)?,
         telemetry,
+        headers: custom_headers(r)?,
     })
+}
+
+/// `custom_response_headers { "default" = { "X-Name" = ["value"] } "4xx" = { … } }`
+fn custom_headers(r: &mut Reader<'_>) -> Result<CustomHeaders, ConfigError> {
+    const PLACE: &str = "listener.tcp.custom_response_headers";
+    let mut headers = CustomHeaders::default();
+    let blocks = r.object().blocks("custom_response_headers", 0)?;
+    let statuses: Vec<&Item> = blocks.iter().flat_map(|b| &b.body.items).collect();
+    for item in statuses {
+        let status = item.key().map_or("", |k| k.text.as_str());
+        let Kind::Object(named) = &item.value.kind else {
+            return Err(ConfigError::Invalid(format!("{PLACE}.{status} must hold headers")));
+        };
+        for header in &named.items {
+            let name = header.key().map_or("", |k| k.text.as_str());
+            let values: Option<Vec<String>> = match &header.value.kind {
+                Kind::List(list) => list.iter().map(|n| n.as_str().map(str::to_owned)).collect(),
+                Kind::Text(text) => Some(vec![text.clone()]),
+                _ => None,
+            };
+            let values =
+                values.ok_or_else(|| ConfigError::Invalid(format!("{PLACE}.{status}.{name} must be a list of texts")))?;
+            match headers.add(status, name, &values) {
+                Ok(()) => {}
+                Err(e @ CustomHeaderError::Reserved(_)) => r.warn(format!("{PLACE}: {e}")),
+                Err(e) => return Err(ConfigError::Invalid(format!("{PLACE}: {e}"))),
+            }
+        }
+    }
+    Ok(headers)
 }
 
 fn tls(r: &mut Reader<'_>) -> Result<TlsSettings, ConfigError> {

@@ -2,7 +2,9 @@
 //! fault in every message. Unknown keys are warned of by name and do not stop the server.
 
 mod listener;
+mod lockout;
 mod read;
+mod seal;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 pub use listener::ListenerConfig;
 pub use read::ConfigError;
 use read::Reader;
+pub use seal::{SealKind, SealStanza};
 
 /// The whole configuration of a server.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Where the API is served.
     pub listeners: Vec<ListenerConfig>,
+    /// The outer seals.
+    pub seals: Vec<SealStanza>,
     /// `api_addr`; empty if not configured.
     pub api_addr: String,
     /// `cluster_addr`; empty if not configured.
@@ -31,6 +36,8 @@ pub struct Config {
     pub default_lease_ttl: Duration,
     /// `max_lease_ttl`.
     pub max_lease_ttl: Duration,
+    /// `user_lockout` stanzas.
+    pub lockout: ::lockout::Defaults,
     /// `log_level`: trace, debug, info, warn, error.
     pub log_level: String,
     /// `log_format`: standard or json.
@@ -220,16 +227,16 @@ impl Config {
                 other => return Err(ConfigError::Invalid(format!("unknown service_registration type {}", other.unwrap_or("")))),
             },
         }
-        if let Some(block) = root.object().blocks("seal", 1)?.iter().find(|b| b.labels.iter().any(|l| l.text != "shamir")) {
-            let name = block.labels.first().map_or("", |l| l.text.as_str());
-            return Err(ConfigError::Invalid(format!("seal {name:?} is not supported by this version: only shamir is")));
-        }
+        let seals = seal::read(&mut root)?;
+        let lockout = lockout::read(&mut root)?;
         let prometheus = telemetry(&mut root)?;
         let warned: Vec<String> = root.object().unknown_keys(KNOWN).map(|k| unknown("", k)).collect();
         let (default_ttl, max_ttl) = (root.duration("default_lease_ttl")?, root.duration("max_lease_ttl")?);
         let config = Self {
             storage,
             listeners,
+            seals,
+            lockout,
             api_addr: env_or("VAULT_API_ADDR", root.text("api_addr")?),
             cluster_addr: env_or("VAULT_CLUSTER_ADDR", root.text("cluster_addr")?),
             cluster_name: root.text("cluster_name")?.unwrap_or_default(),
@@ -261,7 +268,7 @@ impl Config {
         if self.listeners.is_empty() {
             return Err(ConfigError::Invalid("no listener is configured".into()));
         }
-        if !self.log_level.is_empty() && crate::telemetry::level(&self.log_level).is_none() {
+        if !self.log_level.is_empty() && crate::log_levels::level(&self.log_level).is_none() {
             return Err(ConfigError::Invalid(format!(
                 "log_level {:?} is none of trace, debug, info, warn, error",
                 self.log_level
@@ -292,7 +299,7 @@ impl Config {
             "disable_mlock": true, "enable_ui": self.ui, "log_level": self.log_level, "log_format": self.log_format,
             "raw_storage_endpoint": self.raw_storage_endpoint, "introspection_endpoint": self.introspection_endpoint,
             "listeners": listeners,
-            "seals": [{ "type": "shamir", "disabled": false }],
+            "seals": seal::sanitized(&self.seals),
             "storage": { "type": storage_type, "redirect_addr": self.api_addr, "cluster_addr": self.cluster_addr, "disable_clustering": false },
         })
     }
@@ -442,7 +449,7 @@ mod tests {
             (&format!("storage \"inmem\" {{}}\n{listener}\ndefault_lease_ttl = \"soon\""), "default_lease_ttl"),
             (&format!("storage \"inmem\" {{}}\n{listener}\nui = \"perhaps\""), "ui must be"),
             (&format!("storage \"inmem\" {{}}\n{listener}\ndefault_lease_ttl = \"9000h\""), "cannot be larger"),
-            (&format!("storage \"inmem\" {{}}\n{listener}\nseal \"awskms\" {{}}"), "seal \"awskms\""),
+            (&format!("storage \"inmem\" {{}}\n{listener}\nseal \"gcpckms\" {{}}"), "seal \"gcpckms\""),
             ("storage \"inmem\" {}\nlistener \"tcp\" {}", "tls_cert_file"),
             ("storage \"inmem\" {}\nlistener \"udp\" {}", "listener type udp"),
             ("storage {", "line 1"),
