@@ -8,6 +8,7 @@ use secret::SystemEntropy;
 
 use crate::command::Command;
 use crate::commands::ALL;
+use crate::complete;
 use crate::exit::{Failure, Outcome};
 use crate::help;
 use crate::host::{Host, Output, Terminal};
@@ -41,6 +42,11 @@ pub fn run(args: Vec<OsString>, env: Environment) -> i32 {
 /// The same in a given world; `args` without the program's name. What cannot be written (a closed pipe) changes the code only.
 #[must_use]
 pub fn run_on(host: &mut Host<'_>, args: &[String]) -> i32 {
+    if let Some(line) = host.env.get("COMP_LINE") {
+        let point = host.env.get("COMP_POINT").and_then(|p| p.parse().ok());
+        let text: String = complete::candidates(line, point).iter().map(|c| format!("{c}\n")).collect();
+        return i32::from(host.output.out.write_all(text.as_bytes()).is_err());
+    }
     let outcome = dispatch(host, args);
     let (code, written) = match outcome {
         Ok(code) => (code, Ok(())),
@@ -108,6 +114,9 @@ fn no_command(host: &mut Host<'_>, args: &[String], wants_help: bool) -> Outcome
         writeln!(host.output.out, "{}", crate::commands::version_line(&host.program))?;
         return Ok(0);
     }
+    if let Some(way @ ("-autocomplete-install" | "-autocomplete-uninstall")) = args.first().map(String::as_str) {
+        return shell_completion(host, way);
+    }
     let text = help::main_help(&host.program);
     if wants_help {
         write!(host.output.out, "{text}")?;
@@ -123,4 +132,18 @@ fn no_command(host: &mut Host<'_>, args: &[String], wants_help: bool) -> Outcome
     }
     write!(host.output.err, "{text}")?;
     Err(Failure::Code(NO_SUCH_COMMAND))
+}
+
+/// Puts completion into the shells' start-up files, or takes it out.
+fn shell_completion(host: &mut Host<'_>, way: &str) -> Outcome {
+    let install = way == "-autocomplete-install";
+    let change = if install { complete::install } else { complete::uninstall };
+    let changed =
+        change(&host.env, &host.program).map_err(|e| Failure::Local(format!("Error changing the shell's files: {e}")))?;
+    let done = if install { "installed in" } else { "removed from" };
+    match changed.as_slice() {
+        [] => writeln!(host.output.out, "Nothing to change.")?,
+        files => writeln!(host.output.out, "Completion was {done} {}; it counts for new shells.", files.join(", "))?,
+    }
+    Ok(0)
 }

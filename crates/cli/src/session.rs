@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::command::{Command, Flags};
-use crate::exit::{Failure, Fault, Outcome};
+use crate::exit::{Doing, Failure, Fault, Outcome};
 use crate::host::Host;
 use crate::instead;
 use crate::render::{self, Format};
@@ -157,6 +157,16 @@ impl<'h, 'o> Session<'h, 'o> {
     /// Sends a request whose answer is a secret, or nothing.
     pub fn secret(&mut self, request: &Request) -> Result<Option<SecretReply>, Fault> {
         Ok(self.send(request)?.secret()?)
+    }
+
+    /// [`Session::secret`] for a request that changes something: a 404 is a failure even where it explains itself in warnings.
+    pub fn change(&mut self, request: &Request, doing: &str) -> Result<Option<SecretReply>, Failure> {
+        let reply = self.send(request).doing(doing)?;
+        let told = if reply.status == 404 { reply.clone().secret().ok().flatten() } else { None };
+        let Some(told) = told else { return reply.secret().map_err(Fault::from).doing(doing) };
+        let failure = reply.check().map(drop).map_err(Fault::from).doing(doing);
+        self.warnings(&told)?;
+        failure.map(|()| None)
     }
 
     /// Sends a request and prints the answer as it comes.
@@ -333,17 +343,24 @@ impl<'h, 'o> Session<'h, 'o> {
             let value = render::field(secret, &name);
             return self.show_field(&name, value);
         }
-        if self.format == Format::Table && !secret.warnings().is_empty() {
-            self.warn("WARNING! The following warnings were returned from Vault:\n")?;
-            for warning in secret.warnings() {
-                self.warn(&format!("  * {warning}\n"))?;
-            }
+        if self.format == Format::Table {
+            self.warnings(secret)?;
         }
         let rows = render::rows(secret);
         if self.format != Format::Table || !rows.is_empty() {
             self.show(secret, &render::key_values(rows))?;
         }
         Ok(0)
+    }
+
+    fn warnings(&mut self, secret: &SecretReply) -> Result<(), Failure> {
+        if !secret.warnings().is_empty() {
+            self.warn("WARNING! The following warnings were returned from Vault:\n")?;
+        }
+        for warning in secret.warnings() {
+            self.warn(&format!("  * {warning}\n"))?;
+        }
+        Ok(())
     }
 
     /// Prints one value; without a newline unless a person looks, so that `$(…)` and pipes get exactly the value.

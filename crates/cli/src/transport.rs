@@ -57,6 +57,7 @@ impl Transport for HttpTransport {
     }
 
     fn pause(&mut self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        // The timer must be made inside the runtime.
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 }

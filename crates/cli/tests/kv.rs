@@ -60,7 +60,7 @@ fn get_a_field_a_version_or_nothing() {
         .on("GET sys/internal/ui/mounts/kv/a", 200, v1)
         .on("GET kv/a", 200, r#"{"data":{"x":"y"}}"#)
         .run("kv get kv/a");
-    assert_eq!(ran.out, "Key    Value\n---    -----\nx      y\n");
+    assert_eq!(ran.out, "== Data ==\nKey    Value\n---    -----\nx      y\n");
     let denied = r#"{"errors":["preflight capability check returned 403, please ensure client's policies grant access to path \"secret/a/\""]}"#;
     let ran = World::new().on("GET sys/internal/ui/mounts/secret/a", 403, denied).run("kv get secret/a");
     assert!(

@@ -262,7 +262,7 @@ n2      127.0.0.1:8203    follower    false
         let ran = World::new()
             .on("GET sys/storage/raft/autopilot/state", 200, state)
             .run(&format!("operator raft autopilot state {format}"));
-        let text = "Healthy:              true\nFailure Tolerance:    1\nLeader:               n1\nVoters:\n   n1\n   n2\nServers:\n   n1\n      Name:       n1\n      Status:     leader\n      Healthy:    true\n";
+        let text = "Healthy:                         true\nFailure Tolerance:               1\nLeader:                          n1\nVoters:\n   n1\n   n2\nServers:\n   n1\n      Name:              n1\n      Status:            leader\n      Healthy:           true\n";
         assert_eq!(ran.out, text);
     }
 }

@@ -64,3 +64,13 @@ fn the_process_itself() {
     assert_eq!(cli::run(words(&["strongroom", "policy", "fmt", "/nowhere"]), Environment::default()), 1);
     assert_eq!(cli::run(Vec::new(), Environment::default()), 127);
 }
+
+#[test]
+fn a_pause_between_two_polls_ends() {
+    use cli::host::Connect;
+    let config = client::Config::from_environment(&Environment::default()).unwrap();
+    let mut transport = HttpConnect.connect(config).unwrap();
+    let began = std::time::Instant::now();
+    transport.pause(std::time::Duration::from_millis(1));
+    assert!(began.elapsed() >= std::time::Duration::from_millis(1));
+}

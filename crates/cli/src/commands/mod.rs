@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod auth;
 pub mod basic;
+pub mod debug;
 pub mod kv;
 pub mod lease;
 mod mounts;
@@ -13,6 +14,7 @@ pub mod policy;
 pub mod raft;
 pub mod secrets;
 pub mod token;
+pub mod transit;
 
 pub use basic::version::version_line;
 
@@ -33,6 +35,8 @@ pub static ALL: &[&Command] = &[
     &basic::print::GROUP,
     &basic::print::TOKEN,
     &basic::version::COMMAND,
+    &basic::version_history::COMMAND,
+    &debug::COMMAND,
     &kv::GROUP,
     &kv::get::COMMAND,
     &kv::put::COMMAND,
@@ -56,6 +60,7 @@ pub static ALL: &[&Command] = &[
     &operator::keys::ROTATE,
     &operator::keys::KEY_STATUS,
     &operator::members::COMMAND,
+    &operator::diagnose::COMMAND,
     &operator::rekey::COMMAND,
     &operator::generate_root::COMMAND,
     &raft::GROUP,
@@ -89,6 +94,8 @@ pub static ALL: &[&Command] = &[
     &policy::list::COMMAND,
     &policy::delete::COMMAND,
     &policy::fmt::COMMAND,
+    &policy::lint::COMMAND,
+    &policy::explain::COMMAND,
     &token::GROUP,
     &token::create::COMMAND,
     &token::lookup::COMMAND,
@@ -111,4 +118,7 @@ pub static ALL: &[&Command] = &[
     &plugin::GROUP,
     &plugin::LIST,
     &plugin::INFO,
+    &transit::GROUP,
+    &transit::IMPORT,
+    &transit::IMPORT_VERSION,
 ];

@@ -30,7 +30,7 @@ const USAGE: [(&str, &str); 12] = [
     ("jwt", "role=ROLE jwt=@FILE"),
     ("kubernetes", "role=ROLE jwt=@/var/run/secrets/kubernetes.io/serviceaccount/token"),
     ("ldap", "username=NAME [password=PASSWORD]"),
-    ("oidc", "role=ROLE jwt=@FILE"),
+    ("oidc", "[role=ROLE] [port=8250] [listenaddress=localhost] [callbackhost=localhost] [skip_browser=true]"),
     ("okta", "username=NAME [password=PASSWORD]"),
     ("radius", "username=NAME [password=PASSWORD]"),
     ("token", "[TOKEN]"),
@@ -46,12 +46,7 @@ fn run(s: &mut Session<'_, '_>) -> Outcome {
     } else {
         let all = mounts::mounts(s, "sys/auth", "listing auth methods")?;
         let found = all.get(&with_slash(&asked)).and_then(|m| m.get("type")).and_then(Value::as_str).map(str::to_owned);
-        found.ok_or_else(|| {
-            let program = &s.host.program;
-            Failure::Server(format!(
-                "No auth method available at the path or of the type {asked:?}.\nUse \"{program} auth list\" to see the auth methods."
-            ))
-        })?
+        found.ok_or_else(|| Failure::Local(format!("No auth method available on the server at {:?}", with_slash(&asked))))?
     };
     let usage = USAGE.iter().find(|(name, _)| *name == kind).map_or("K=V...", |(_, usage)| *usage);
     let path = if kind == asked { String::new() } else { format!(" -path={asked}") };

@@ -3,7 +3,7 @@
 use client::Request;
 
 use crate::command::Command;
-use crate::exit::{Doing, Failure, Outcome};
+use crate::exit::{Failure, Outcome};
 use crate::flags::{FIELD_FORMAT, HTTP};
 use crate::kv_pairs;
 use crate::render::Format;
@@ -29,7 +29,7 @@ fn run(s: &mut Session<'_, '_>) -> Outcome {
     let data =
         kv_pairs::parse_texts(&words, s.host.input).map_err(|e| Failure::Local(format!("Failed to parse K=V data: {e}")))?;
     let request = data.iter().fold(Request::delete(&path), |r, (k, v)| r.param(k, v));
-    match s.secret(&request).doing(&format!("deleting {path}"))? {
+    match s.change(&request, &format!("deleting {path}"))? {
         Some(secret) if s.format != Format::Table || !s.text("field").is_empty() => s.show_secret(&secret),
         answer => {
             s.say(&format!("Success! Data deleted (if it existed) at: {path}"))?;

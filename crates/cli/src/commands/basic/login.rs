@@ -14,7 +14,7 @@ use crate::session::Session;
 static OPTIONS: FlagSet = FlagSet {
     title: "Command Options",
     flags: &[
-        text("method", "The auth method: token, userpass, ldap, kubernetes, jwt, approle, cert and so on.").or("token"),
+        text("method", "The auth method: token, userpass, ldap, kubernetes, jwt, oidc, approle, cert and so on.").or("token"),
         text("path", "Where the auth method is enabled, if not at its own name."),
         switch("no-store", "Do not keep the token for the next commands."),
         switch("no-print", "Do not print the token. It is still kept."),

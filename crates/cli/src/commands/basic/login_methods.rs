@@ -19,6 +19,9 @@ pub(super) fn log_in(s: &mut Session<'_, '_>, method: &str) -> Result<SecretRepl
         kv_pairs::parse(&words, s.host.input).map_err(|e| Failure::Local(format!("Error parsing configuration: {e}")))?;
     let mount = data.remove("mount").as_ref().and_then(Value::as_str).map(sanitize);
     let mount = s.given("path").map(sanitize).or(mount).filter(|m| !m.is_empty()).unwrap_or_else(|| method.to_owned());
+    if method == "oidc" {
+        return crate::login::oidc(s, &mount, &data);
+    }
     let request = match method {
         "userpass" | "ldap" | "okta" | "radius" => with_password(s, &mount, method, data)?,
         _ => Request::put(&format!("auth/{mount}/login")).json(&data),

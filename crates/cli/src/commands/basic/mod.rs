@@ -12,4 +12,5 @@ pub mod read;
 pub mod status;
 pub mod unwrap;
 pub mod version;
+pub mod version_history;
 pub mod write;

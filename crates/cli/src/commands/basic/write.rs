@@ -3,7 +3,7 @@
 use client::{Method, Request};
 
 use crate::command::Command;
-use crate::exit::{Doing, Failure, Outcome};
+use crate::exit::{Failure, Outcome};
 use crate::flags::{FIELD_FORMAT, FlagSet, HTTP, switch};
 use crate::kv_pairs;
 use crate::render::Format;
@@ -41,7 +41,7 @@ pub(super) fn send(s: &mut Session<'_, '_>, method: Method) -> Outcome {
     let path = s.path(0);
     let words: Vec<String> = s.args.iter().skip(1).cloned().collect();
     let data = kv_pairs::parse(&words, s.host.input).map_err(|e| Failure::Local(format!("Failed to parse K=V data: {e}")))?;
-    let answer = s.secret(&Request::new(method, &path).json(&data)).doing(&format!("writing data to {path}"))?;
+    let answer = s.change(&Request::new(method, &path).json(&data), &format!("writing data to {path}"))?;
     match answer {
         Some(secret) => s.show_secret(&secret),
         None if s.format == Format::Table && s.text("field").is_empty() => {

@@ -38,6 +38,11 @@ fn run(s: &mut Session<'_, '_>) -> Outcome {
     let Some(secret) = s.secret(&request).doing(&format!("reading {path}"))? else {
         return Err(Failure::Server(format!("No value found at {path}")));
     };
+    if !target.versioned && secret.wrap_info.is_none() && s.text("field").is_empty() && s.format == Format::Table {
+        let data = secret.data.clone().unwrap_or_default();
+        s.say(&map_block("Data", &data))?;
+        return Ok(0);
+    }
     if !target.versioned || secret.wrap_info.is_some() {
         return s.show_secret(&secret);
     }

@@ -63,15 +63,23 @@ fn list(s: &mut Session<'_, '_>) -> Outcome {
     let rows = plugins
         .iter()
         .map(|p| {
-            let mut row = vec![text(p, "name"), text(p, "type"), text(p, "version")];
+            let mut row = vec![text(p, "name")];
+            if kind.is_empty() || detailed {
+                row.push(text(p, "type"));
+            }
+            row.push(text(p, "version"));
             if detailed {
                 row.push(text(p, "deprecation_status"));
             }
             row
         })
         .collect();
-    let titles: &[&str] =
-        if detailed { &["Name", "Type", "Version", "Deprecation Status"] } else { &["Name", "Type", "Version"] };
+    let titles: &[&str] = match (detailed, kind.is_empty()) {
+        (true, _) => &["Name", "Type", "Version", "Deprecation Status"],
+        (false, true) => &["Name", "Type", "Version"],
+        // The type was asked for.
+        (false, false) => &["Name", "Version"],
+    };
     s.show(&plugins, &headed(titles, rows))?;
     Ok(0)
 }

@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::commands::basic::status::cell;
 use crate::exit::{Doing, Failure, Outcome};
 use crate::flags::{FORMAT, FlagSet, HTTP, int, period, switch, text};
-use crate::render::{Format, go_value, key_values, table};
+use crate::render::{Format, go_value, key_values};
 use crate::session::Session;
 
 static DR: FlagSet = FlagSet {
@@ -75,7 +75,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("Disable Upgrade Migration", "disable_upgrade_migration"),
 ];
 
-const SERVER_LINES: [(&str, &str); 10] = [
+const SERVER_LINES: [(&str, &str); 11] = [
     ("Name", "name"),
     ("Address", "address"),
     ("Status", "status"),
@@ -85,8 +85,13 @@ const SERVER_LINES: [(&str, &str); 10] = [
     ("Last Term", "last_term"),
     ("Last Index", "last_index"),
     ("Version", "version"),
+    ("Upgrade Version", "upgrade_version"),
     ("Node Type", "node_type"),
 ];
+
+/// Where values stand; scripts cut at these columns.
+const TITLE_COLUMNS: usize = 33;
+const SERVER_TITLE_COLUMNS: usize = 19;
 
 fn read(s: &mut Session<'_, '_>, what: &str, doing: &str) -> Result<Map, Failure> {
     let secret: Option<SecretReply> = s.secret(&Request::get(&format!("sys/storage/raft/autopilot/{what}"))).doing(doing)?;
@@ -141,15 +146,13 @@ fn state(s: &mut Session<'_, '_>) -> Outcome {
 fn words(data: &Map) -> String {
     let names =
         |key: &str| -> Vec<String> { data.get(key).and_then(Value::as_array).into_iter().flatten().map(go_value).collect() };
-    let mut rows = vec![
-        vec!["Healthy:".to_owned(), cell(data, "healthy")],
-        vec!["Failure Tolerance:".to_owned(), cell(data, "failure_tolerance")],
-        vec!["Leader:".to_owned(), cell(data, "leader")],
-    ];
+    let mut rows = vec![("Healthy", "healthy"), ("Failure Tolerance", "failure_tolerance"), ("Leader", "leader")];
     if data.contains_key("optimistic_failure_tolerance") {
-        rows.insert(2, vec!["Optimistic Failure Tolerance:".to_owned(), cell(data, "optimistic_failure_tolerance")]);
+        rows.insert(2, ("Optimistic Failure Tolerance", "optimistic_failure_tolerance"));
     }
-    let mut out = table(&rows);
+    let line = |title: &str, width: usize, text: String| format!("{:<width$}{text}", format!("{title}:"));
+    let lines: Vec<String> = rows.into_iter().map(|(title, key)| line(title, TITLE_COLUMNS, cell(data, key))).collect();
+    let mut out = lines.join("\n");
     for (title, key) in [("Voters", "voters"), ("Non Voters", "non_voters")] {
         let names = names(key);
         if !names.is_empty() {
@@ -161,12 +164,9 @@ fn words(data: &Map) -> String {
     for (id, server) in data.get("servers").and_then(Value::as_object).into_iter().flatten() {
         out.push_str(&format!("\n   {id}"));
         let Some(server) = server.as_object() else { continue };
-        let lines: Vec<Vec<String>> = SERVER_LINES
-            .iter()
-            .filter(|(_, key)| server.contains_key(*key))
-            .map(|(title, key)| vec![format!("{title}:"), cell(server, key)])
-            .collect();
-        table(&lines).lines().for_each(|line| out.push_str(&format!("\n      {line}")));
+        for (title, key) in SERVER_LINES.iter().filter(|(_, key)| server.contains_key(*key)) {
+            out.push_str(&format!("\n      {}", line(title, SERVER_TITLE_COLUMNS, cell(server, key))));
+        }
     }
     out
 }
