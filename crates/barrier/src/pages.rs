@@ -7,12 +7,15 @@ use std::sync::Arc;
 use envelope::SealedName;
 use storage::{Page, PageNames, Space, TxnError};
 
-use crate::transaction::{SKIP_COUNT_MAX, paged};
+use crate::transaction::paged;
 use crate::{Barrier, Unsealed};
 
 /// Names in a folder whose pages are sorted. Finding out that a folder has more costs reading so many keys, some 1 ms; sorting them
 /// would cost opening each name.
 pub(crate) const SORTED_COUNT_MAX: usize = 2048;
+
+/// How many keys of one subfolder a listing walks over before it seeks past the folder instead.
+const SKIP_COUNT_MAX: usize = 8;
 
 impl Barrier<Unsealed> {
     /// A page of the names directly below `folder`, as applied.
@@ -25,13 +28,18 @@ impl Barrier<Unsealed> {
             None => sealed.as_bytes().to_vec(),
             Some(after) => self.names().child(&sealed, after).map_err(|_| TxnError::Name("name is too long"))?.after_subtree(),
         };
-        let mut names = Vec::with_capacity(limit.min(SORTED_COUNT_MAX));
+        Ok(PageNames { names: self.names_from(&sealed, from, limit)?, sorted: false })
+    }
+
+    /// The names of at most `limit` children of `folder`, from the stored name `from` on, in the order of the store.
+    pub(crate) fn names_from(&self, folder: &SealedName, from: Vec<u8>, limit: usize) -> Result<Vec<String>, TxnError> {
+        let mut names = Vec::new();
         let mut failed = None;
-        self.children(&sealed, from, &mut |child| {
+        self.children(folder, from, &mut |child| {
             if names.len() >= limit {
                 return ControlFlow::Break(());
             }
-            match self.names().first_child(&sealed, child) {
+            match self.names().first_child(folder, child) {
                 Ok((name, _)) => {
                     names.push(name);
                     ControlFlow::Continue(())
@@ -44,7 +52,7 @@ impl Barrier<Unsealed> {
         })?;
         match failed {
             Some(e) => Err(TxnError::Corrupt { what: "name".into(), detail: e.to_string() }),
-            None => Ok(PageNames { names, sorted: false }),
+            None => Ok(names),
         }
     }
 

@@ -1,7 +1,6 @@
 //! One request's reads and writes, in plaintext, over sealed state.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use envelope::SealedName;
@@ -12,9 +11,6 @@ use storage::{
 
 use crate::cache::Versioned;
 use crate::{Barrier, BarrierError, Unsealed};
-
-/// How many keys of one subfolder a listing walks over before it seeks past the folder instead.
-pub(crate) const SKIP_COUNT_MAX: usize = 8;
 
 /// A transaction. Nothing is kept until its [`Txn::finish`]ed changeset is proposed and applied.
 pub struct Txn {
@@ -134,47 +130,11 @@ impl Barrier<Unsealed> {
             return Ok(found);
         }
         let noted = self.caches().note(&sealed);
-        let mut names = self.scan_folder(&sealed)?;
+        let mut names = self.names_from(&sealed, sealed.as_bytes().to_vec(), usize::MAX)?;
         names.sort_unstable();
         let names = Arc::new(Listing::new(names));
         self.caches().keep_listing(&noted, &sealed, &names);
         Ok(names)
-    }
-
-    fn scan_folder(&self, folder: &SealedName) -> Result<Vec<String>, TxnError> {
-        let end = folder.after_subtree();
-        let mut from = folder.as_bytes().to_vec();
-        let mut names = Vec::new();
-        loop {
-            let mut inside: Option<SealedName> = None;
-            let mut skipped = 0usize;
-            let mut failed = None;
-            self.store().scan(Space::State, Bound::Included(&from), Bound::Excluded(&end), &mut |key, _| {
-                if inside.as_ref().is_some_and(|child| key.starts_with(child.as_bytes())) {
-                    skipped += 1;
-                    return if skipped > SKIP_COUNT_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-                }
-                skipped = 0;
-                match self.names().first_child(folder, key) {
-                    Ok((name, child)) => {
-                        inside = Some(child);
-                        names.push(name);
-                        ControlFlow::Continue(())
-                    }
-                    Err(e) => {
-                        failed = Some(e);
-                        ControlFlow::Break(())
-                    }
-                }
-            })?;
-            if let Some(e) = failed {
-                return Err(TxnError::Corrupt { what: "name".into(), detail: e.to_string() });
-            }
-            match inside {
-                Some(child) if skipped > SKIP_COUNT_MAX => from = child.after_subtree(),
-                _ => return Ok(names),
-            }
-        }
     }
 }
 
