@@ -7,7 +7,7 @@ use std::time::Duration;
 use api_types::Operation::{Delete, Read, Update};
 use auth_approle::Approle;
 use engine::testing::Harness;
-use engine::{Auth, Engine, EngineError, Request};
+use engine::{Auth, EngineError, Request};
 use lockout::{Lockout, Rule};
 use serde_json::{Value, json};
 
@@ -172,37 +172,12 @@ async fn renewal_looks_at_the_role_again() {
     let secret = secret_id(&mut h, json!({})).await;
     let mut auth = login(&mut h, "web", &secret).await.unwrap();
     h.call(Update, "role/web", json!({"token_ttl": 60, "token_max_ttl": 90, "token_period": 30})).await.unwrap();
-    renew(&mut h, &mut auth).unwrap();
+    h.renew(&mut auth).unwrap();
     let secs = Duration::from_secs;
     assert_eq!((auth.ttl, auth.max_ttl, auth.period), (secs(60), secs(90), secs(30)));
     h.call(Delete, "role/web", json!({})).await.unwrap();
-    assert_eq!(renew(&mut h, &mut auth).unwrap_err().to_string(), "role \"web\" does not exist during renewal");
-    assert_eq!(renew(&mut h, &mut Auth::default()).unwrap_err().to_string(), "failed to fetch role_name during renewal");
-}
-
-struct NoMounts;
-
-impl engine::System for NoMounts {
-    fn mount_by_accessor(&self, _: &str) -> Option<std::sync::Arc<engine::Mount>> {
-        None
-    }
-}
-
-fn renew(h: &mut Harness<Approle>, auth: &mut Auth) -> Result<(), EngineError> {
-    let request = Request::new(Update, "auth/token/renew-self");
-    let mut call = engine::Call {
-        request: &request,
-        operation: Update,
-        path: "",
-        fields: engine::Fields::default(),
-        view: storage::View::new(&mut h.txn, ""),
-        mount: &h.mount,
-        caller: &h.caller,
-        now: h.now,
-        entropy: &h.entropy,
-        system: &NoMounts,
-    };
-    Engine::renew_login(&h.engine, &mut call, auth)
+    assert_eq!(h.renew(&mut auth).unwrap_err().to_string(), "role \"web\" does not exist during renewal");
+    assert_eq!(h.renew(&mut Auth::default()).unwrap_err().to_string(), "failed to fetch role_name during renewal");
 }
 
 /// Class K: what was sent as a secret is in no refusal.

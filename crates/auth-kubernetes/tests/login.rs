@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api_types::Operation::{Delete, Read, Update};
-use auth_kubernetes::{Kubernetes, Trust};
-use engine::testing::Harness;
-use engine::{Auth, Engine, EngineError, Request, TokenType};
+use auth_kubernetes::Trust;
+use engine::{Auth, EngineError, Request, TokenType};
 use serde_json::{Value, json};
 
 use scene::{NOW, REVIEWS, Scene, bare, claims, claims_with, ready, token};
@@ -415,46 +414,21 @@ async fn no_answer_holds_a_token() {
     }
 }
 
-struct NoMounts;
-
-impl engine::System for NoMounts {
-    fn mount_by_accessor(&self, _: &str) -> Option<std::sync::Arc<engine::Mount>> {
-        None
-    }
-}
-
-fn renew(h: &mut Harness<Kubernetes>, auth: &mut Auth) -> Result<(), EngineError> {
-    let request = Request::new(Update, "auth/token/renew-self");
-    let mut call = engine::Call {
-        request: &request,
-        operation: Update,
-        path: "",
-        fields: engine::Fields::default(),
-        view: storage::View::new(&mut h.txn, ""),
-        mount: &h.mount,
-        caller: &h.caller,
-        now: h.now,
-        entropy: &h.entropy,
-        system: &NoMounts,
-    };
-    Engine::renew_login(&h.engine, &mut call, auth)
-}
-
 #[tokio::test]
 async fn renewal_looks_at_the_role_and_not_at_the_cluster() {
     let mut s = ready().await;
     let mut auth = s.login("App", &token(&claims())).await.unwrap();
     s.server.asked();
     s.write("role/app", json!({"token_ttl": 60, "token_max_ttl": 90, "token_period": 30})).await;
-    renew(&mut s.harness, &mut auth).unwrap();
+    s.harness.renew(&mut auth).unwrap();
     assert_eq!(
         (auth.ttl, auth.max_ttl, auth.period),
         (Duration::from_secs(60), Duration::from_secs(90), Duration::from_secs(30))
     );
     assert!(s.server.asked().is_empty());
     s.harness.call(Delete, "role/app", json!({})).await.unwrap();
-    let e = renew(&mut s.harness, &mut auth).unwrap_err();
+    let e = s.harness.renew(&mut auth).unwrap_err();
     assert!(matches!(&e, EngineError::Internal(t) if t == "role App does not exist during renewal"), "{e}");
     auth.internal.clear();
-    assert!(matches!(renew(&mut s.harness, &mut auth), Err(EngineError::Internal(_))));
+    assert!(matches!(s.harness.renew(&mut auth), Err(EngineError::Internal(_))));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use api_types::Operation::{Delete, List, Read, Update};
 use auth_userpass::Userpass;
 use engine::testing::Harness;
-use engine::{Auth, Engine, EngineError, Request};
+use engine::{Auth, EngineError, Request};
 use lockout::{Lockout, Rule};
 use serde_json::{Value, json};
 
@@ -171,39 +171,14 @@ async fn renewal_looks_at_the_user_again() {
     let mut h = with_user("ann", json!({"password_hash": cheap_hash(), "token_policies": "p1,P2", "token_ttl": 600})).await;
     let mut auth = login(&mut h, "ann", "right").await.unwrap();
     auth.token_policies = vec!["default".into(), "p1".into(), "p2".into()];
-    renew(&mut h, &mut auth).unwrap();
+    h.renew(&mut auth).unwrap();
     h.call(Update, "users/ann", json!({"token_ttl": 60, "token_period": 30})).await.unwrap();
-    renew(&mut h, &mut auth).unwrap();
+    h.renew(&mut auth).unwrap();
     assert_eq!((auth.ttl, auth.period), (Duration::from_secs(60), Duration::from_secs(30)));
     h.call(Update, "users/ann", json!({"token_policies": "p1"})).await.unwrap();
-    assert_eq!(renew(&mut h, &mut auth).unwrap_err().to_string(), "policies have changed, not renewing");
+    assert_eq!(h.renew(&mut auth).unwrap_err().to_string(), "policies have changed, not renewing");
     h.call(Delete, "users/ann", json!({})).await.unwrap();
-    assert_eq!(renew(&mut h, &mut auth).unwrap_err().to_string(), "username does not exist");
-}
-
-struct NoMounts;
-
-impl engine::System for NoMounts {
-    fn mount_by_accessor(&self, _: &str) -> Option<std::sync::Arc<engine::Mount>> {
-        None
-    }
-}
-
-fn renew(h: &mut Harness<Userpass>, auth: &mut Auth) -> Result<(), EngineError> {
-    let request = Request::new(Update, "auth/token/renew-self");
-    let mut call = engine::Call {
-        request: &request,
-        operation: Update,
-        path: "",
-        fields: engine::Fields::default(),
-        view: storage::View::new(&mut h.txn, ""),
-        mount: &h.mount,
-        caller: &h.caller,
-        now: h.now,
-        entropy: &h.entropy,
-        system: &NoMounts,
-    };
-    Engine::renew_login(&h.engine, &mut call, auth)
+    assert_eq!(h.renew(&mut auth).unwrap_err().to_string(), "username does not exist");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use storage::{MemoryTransaction, View};
 
 use crate::table::serve;
-use crate::{Call, Caller, Engine, EngineError, Fields, Mount, Outcome, Request, Response, System};
+use crate::{Auth, Call, Caller, Engine, EngineError, Fields, Mount, Outcome, Request, Response, System};
 
 /// An engine with everything around it that a call needs; change the public fields to set a scene.
 pub struct Harness<E> {
@@ -80,6 +80,29 @@ impl<E: Engine> Harness<E> {
             call.operation = Operation::Create;
         }
         serve(&self.engine, &mut call).await
+    }
+
+    /// Renews a login, as the core does for `auth/token/renew-self`.
+    pub fn renew(&mut self, auth: &mut Auth) -> Result<(), EngineError> {
+        self.renew_by(&Request::new(Operation::Update, "auth/token/renew-self"), auth)
+    }
+
+    /// Renews a login by a whole request, for addresses and certificates.
+    pub fn renew_by(&mut self, request: &Request, auth: &mut Auth) -> Result<(), EngineError> {
+        let system = Mounts(self.mounts.clone());
+        let mut call = Call {
+            operation: Operation::Update,
+            request,
+            path: "",
+            fields: Fields::default(),
+            view: View::new(&mut self.txn, ""),
+            mount: &self.mount,
+            caller: &self.caller,
+            now: self.now,
+            entropy: &self.entropy,
+            system: &system,
+        };
+        self.engine.renew_login(&mut call, auth)
     }
 
     /// Calls and takes `data` of the answer.

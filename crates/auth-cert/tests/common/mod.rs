@@ -8,12 +8,10 @@
 
 pub mod answers;
 
-use std::sync::Arc;
-
 use api_types::Operation::Update;
 use auth_cert::Cert;
 use engine::testing::Harness;
-use engine::{Auth, Engine, EngineError, Request};
+use engine::{Auth, EngineError, Request};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SerialNumber,
@@ -79,23 +77,5 @@ pub async fn trust(h: &mut Harness<Cert>, name: &str, pem: &str, more: Value) {
 pub fn renew(h: &mut Harness<Cert>, chain: &[&rcgen::Certificate], auth: &Auth) -> Result<Auth, EngineError> {
     let request = request(chain, json!({}));
     let mut auth = auth.clone();
-    struct Nothing;
-    impl engine::System for Nothing {
-        fn mount_by_accessor(&self, _: &str) -> Option<Arc<engine::Mount>> {
-            None
-        }
-    }
-    let mut call = engine::Call {
-        operation: Update,
-        request: &request,
-        path: "",
-        fields: engine::Fields::default(),
-        view: storage::View::new(&mut h.txn, ""),
-        mount: &h.mount,
-        caller: &h.caller,
-        now: h.now,
-        entropy: &h.entropy,
-        system: &Nothing,
-    };
-    h.engine.renew_login(&mut call, &mut auth).map(|()| auth)
+    h.renew_by(&request, &mut auth).map(|()| auth)
 }
