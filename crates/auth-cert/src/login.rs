@@ -167,11 +167,7 @@ pub fn renew(engine: &Cert, call: &mut Call<'_>, auth: &mut Auth) -> Result<(), 
     if meant(&role.token.token_policies) != meant(issued) {
         return Err(EngineError::internal("policies have changed, not renewing"));
     }
-    let mut fresh = Auth::default();
-    role.token.apply(&mut fresh);
-    auth.ttl = fresh.ttl;
-    auth.max_ttl = fresh.max_ttl;
-    auth.period = fresh.period;
+    role.token.renew(auth);
     Ok(())
 }
 

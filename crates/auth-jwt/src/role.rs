@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api_types::Map;
-use engine::token_params::{TOKEN_FIELDS, TokenParams, shown_duration};
+use engine::token_params::{TOKEN_FIELDS, TWINS, TokenParams, note_twins, show_twins, shown_duration};
 use engine::{Call, EngineError, Field, FieldKind, Fields, Outcome, Response};
 use jose::TimeRules;
 use serde::{Deserialize, Serialize};
@@ -20,16 +20,6 @@ const FOLDER: &str = "role/";
 
 /// Metadata that the server sets and no claim may.
 const RESERVED_METADATA: [&str; 1] = ["role"];
-
-/// Deprecated names of shared fields, each with the modern one.
-const TWINS: [(&str, &str); 6] = [
-    ("policies", "token_policies"),
-    ("bound_cidrs", "token_bound_cidrs"),
-    ("num_uses", "token_num_uses"),
-    ("ttl", "token_ttl"),
-    ("max_ttl", "token_max_ttl"),
-    ("period", "token_period"),
-];
 
 pub(crate) static FIELDS: [Field; 32] = {
     let [t0, t1, t2, t3, t4, t5, t6, t7, t8] = TOKEN_FIELDS;
@@ -253,13 +243,8 @@ impl Role {
     fn set_token(&mut self, fields: &Fields) -> Result<(), EngineError> {
         for (twin, modern) in TWINS {
             self.token.from_deprecated(fields, twin, modern)?;
-            if fields.has(twin) || fields.has(modern) {
-                self.twins.retain(|t| t != twin);
-            }
-            if fields.has(twin) {
-                self.twins.push(twin.to_owned());
-            }
         }
+        note_twins(&mut self.twins, fields);
         self.token.update(fields)
     }
 
@@ -283,12 +268,7 @@ impl Role {
         put("max_age", self.max_age.into());
         put("verbose_oidc_logging", self.verbose_oidc_logging.into());
         self.token.show(&mut data);
-        for (twin, modern) in TWINS {
-            let value = data.get(modern).filter(|v| self.twins.iter().any(|t| t == twin) && !is_zero(v)).cloned();
-            if let Some(value) = value {
-                data.insert(twin.to_owned(), value);
-            }
-        }
+        show_twins(&self.twins, &mut data);
         data
     }
 
@@ -375,12 +355,4 @@ fn check_mappings(mappings: &BTreeMap<String, String>) -> Result<(), EngineError
         }
     }
     Ok(())
-}
-
-fn is_zero(value: &Value) -> bool {
-    match value {
-        Value::Number(n) => n.as_u64() == Some(0),
-        Value::Array(items) => items.is_empty(),
-        _ => false,
-    }
 }

@@ -74,11 +74,7 @@ pub(crate) fn renew(call: &mut Call<'_>, auth: &mut Auth) -> Result<(), EngineEr
     }
     let role = Role::load(&mut call.view, &name)?
         .ok_or_else(|| EngineError::Internal(format!("role {name} does not exist during renewal")))?;
-    let mut fresh = Auth::default();
-    role.token.apply(&mut fresh);
-    auth.ttl = fresh.ttl;
-    auth.max_ttl = fresh.max_ttl;
-    auth.period = fresh.period;
+    role.token.renew(auth);
     Ok(())
 }
 

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use api_types::Map;
-use engine::token_params::{TOKEN_FIELDS, TokenParams, shown_duration};
+use engine::token_params::{TOKEN_FIELDS, TWINS, TokenParams, note_twins, show_twins, shown_duration};
 use engine::{Call, EngineError, Field, FieldKind, Fields, Outcome, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use storage::{Page, View};
 
 use crate::Kubernetes;
@@ -17,16 +16,6 @@ const FOLDER: &str = "role/";
 const NAMES: &str = "bound_service_account_names";
 const NAMESPACES: &str = "bound_service_account_namespaces";
 const SELECTOR: &str = "bound_service_account_namespace_selector";
-
-/// Deprecated names of shared fields, each with the modern one.
-const TWINS: [(&str, &str); 6] = [
-    ("policies", "token_policies"),
-    ("bound_cidrs", "token_bound_cidrs"),
-    ("num_uses", "token_num_uses"),
-    ("ttl", "token_ttl"),
-    ("max_ttl", "token_max_ttl"),
-    ("period", "token_period"),
-];
 
 pub(crate) static FIELDS: [Field; 21] = {
     let [t0, t1, t2, t3, t4, t5, t6, t7, t8] = TOKEN_FIELDS;
@@ -142,13 +131,8 @@ impl Role {
         self.token.update(fields)?;
         for (twin, modern) in TWINS {
             self.token.from_deprecated(fields, twin, modern)?;
-            if fields.has(twin) || fields.has(modern) {
-                self.twins.retain(|t| t != twin);
-            }
-            if fields.has(twin) {
-                self.twins.push(twin.to_owned());
-            }
         }
+        note_twins(&mut self.twins, fields);
         Ok(())
     }
 
@@ -205,12 +189,7 @@ pub(crate) fn read(_: &Kubernetes, call: &mut Call<'_>) -> Outcome {
         data.insert("audience".into(), role.audience.as_str().into());
     }
     role.token.show(&mut data);
-    for (twin, modern) in TWINS {
-        let value = data.get(modern).filter(|v| role.twins.iter().any(|t| t == twin) && !is_zero(v)).cloned();
-        if let Some(value) = value {
-            data.insert(twin.into(), value);
-        }
-    }
+    show_twins(&role.twins, &mut data);
     Ok(Some(Response::data(data)))
 }
 
@@ -266,12 +245,4 @@ fn warnings(name: &str, role: &Role, mount_max_seconds: u64) -> Option<Response>
         ));
     }
     (!warnings.is_empty()).then(|| Response { warnings, ..Response::default() })
-}
-
-fn is_zero(value: &Value) -> bool {
-    match value {
-        Value::Number(n) => n.as_u64() == Some(0),
-        Value::Array(items) => items.is_empty(),
-        _ => false,
-    }
 }

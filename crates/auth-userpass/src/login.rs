@@ -51,11 +51,7 @@ pub(crate) fn renew(call: &mut Call<'_>, auth: &mut Auth) -> Result<(), EngineEr
     if meant(&user.token.token_policies) != meant(issued) {
         return Err(EngineError::internal("policies have changed, not renewing"));
     }
-    let mut fresh = Auth::default();
-    user.token.apply(&mut fresh);
-    auth.ttl = fresh.ttl;
-    auth.max_ttl = fresh.max_ttl;
-    auth.period = fresh.period;
+    user.token.renew(auth);
     Ok(())
 }
 

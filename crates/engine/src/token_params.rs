@@ -156,6 +156,13 @@ impl TokenParams {
         auth.renewable = true;
     }
 
+    /// Gives a renewed login the times that the role has now; everything else stays as it was issued.
+    pub fn renew(&self, auth: &mut Auth) {
+        auth.ttl = Duration::from_secs(self.token_ttl);
+        auth.max_ttl = Duration::from_secs(self.token_max_ttl);
+        auth.period = Duration::from_secs(self.token_period);
+    }
+
     /// Warns, in Vault's words, where the role asks for more than the mount gives.
     #[must_use]
     pub fn max_ttl_warning(&self, mount_max: Duration) -> Option<String> {
@@ -171,6 +178,43 @@ impl TokenParams {
 }
 
 /// A single address is shown without its prefix length, a network with it, as Vault shows them.
+/// The deprecated names of shared fields, each with the modern one.
+pub const TWINS: [(&str, &str); 6] = [
+    ("policies", "token_policies"),
+    ("bound_cidrs", "token_bound_cidrs"),
+    ("num_uses", "token_num_uses"),
+    ("ttl", "token_ttl"),
+    ("max_ttl", "token_max_ttl"),
+    ("period", "token_period"),
+];
+
+/// Keeps in mind which deprecated names a role was written with: one that was not sent along with its modern twin is forgotten.
+pub fn note_twins(twins: &mut Vec<String>, fields: &Fields) {
+    for (twin, modern) in TWINS {
+        if fields.has(twin) || fields.has(modern) {
+            twins.retain(|t| t != twin);
+        }
+        if fields.has(twin) {
+            twins.push(twin.to_owned());
+        }
+    }
+}
+
+/// Shows the noted deprecated names beside the modern ones that [`TokenParams::show`] put there, unless they are 0 or empty.
+pub fn show_twins(twins: &[String], data: &mut Map) {
+    let is_zero = |value: &Value| match value {
+        Value::Number(n) => n.as_u64() == Some(0),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    };
+    for (twin, modern) in TWINS {
+        let value = data.get(modern).filter(|v| twins.iter().any(|t| t == twin) && !is_zero(v)).cloned();
+        if let Some(value) = value {
+            data.insert(twin.to_owned(), value);
+        }
+    }
+}
+
 fn shown_cidr(text: &str) -> String {
     match text.parse::<IpNet>() {
         Ok(net) if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),
