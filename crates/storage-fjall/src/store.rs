@@ -53,6 +53,12 @@ const WAIT_STEP: Duration = Duration::from_millis(1);
 const TRIM_WAIT: Duration = Duration::from_millis(30);
 const TRIM_RETRY_BYTES: u64 = 2 * 1024 * 1024;
 
+/// A journal of so many times its limit holds the writer until it is emptied: the keeper is behind, and the bound of the disk
+/// must not depend on how fast it is scheduled.
+const HARD_LIMIT_TIMES: u64 = 3;
+/// Longest it holds a writer then. A worker that has died ends the wait at once.
+const HARD_LIMIT_WAIT: Duration = Duration::from_secs(30);
+
 /// Longest it waits for what was written before, while commits go on.
 const FLUSH_WAIT: Duration = Duration::from_secs(5);
 
@@ -69,8 +75,8 @@ pub struct FjallOptions {
     pub cache_bytes: u64,
     /// A memtable of a space is written out at this size, bytes. At most four wait per space.
     pub memtable_bytes: u64,
-    /// Size at which the journal is emptied, bytes: bounds the disk beyond the live data, and what a start replays. At rest it
-    /// is emptied anyway.
+    /// Size at which the journal is emptied, bytes: bounds the disk beyond the live data, and what a start replays. While commits
+    /// go on it may reach three times as much; at rest it is emptied anyway.
     pub journal_bytes: u64,
     /// Threads for flushes and compactions, at least 1. With more than one, fjall's first thread spins during compactions.
     pub worker_threads: usize,
@@ -192,6 +198,12 @@ impl Files {
         }
         if journal_bytes >= REST_BYTES {
             self.bell.written();
+        }
+        if journal_bytes >= self.options.journal_bytes.saturating_mul(HARD_LIMIT_TIMES) {
+            // What fails here is in the journal already; the next commit meets the same failure and tells it.
+            if matches!(self.trim(HARD_LIMIT_WAIT), Ok(true)) {
+                self.trim_at_bytes.store(self.options.journal_bytes, Ordering::Release);
+            }
         }
         Ok(())
     }

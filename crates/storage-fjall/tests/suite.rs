@@ -65,8 +65,8 @@ fn the_journal_stays_short_and_is_empty_after_closing() {
         store.commit(batch, Durability::Buffered).unwrap();
         most = most.max(journal_bytes(scratch.path()));
     }
-    // 16 MB went through; a trim may come late by a few retries when the worker is busy.
-    assert!(most < 6 * 1024 * 1024, "the journal grew to {most} bytes");
+    // 16 MB went through. However late the keeper comes, at three times the limit the writer empties the journal itself.
+    assert!(most < 4 * SMALL.journal_bytes, "the journal grew to {most} bytes");
     assert!(store.disk_bytes().unwrap() < 8 * 1024 * 1024, "{} bytes on disk", store.disk_bytes().unwrap());
     drop(store);
     assert_eq!(journal_bytes(scratch.path()), 0);
