@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,10 +22,17 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("STRONGROOM", ROOT / "target" / "release" / "strongroom"))
 
 
+# How long anything may take that will come: a machine may be slow, or stand still for seconds.
+PATIENCE_S = 180
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that the system gives to outgoing connections, so that none takes it before the server does."""
+    while True:
+        port = random.randrange(12_000, 30_000)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 class Answer:
@@ -52,7 +60,7 @@ class Server:
 
     def __init__(self, engine="fjall", extra=""):
         self.dir = Path(tempfile.mkdtemp(prefix="strongroom-"))
-        self.port = free_port()
+        self.host, self.port, self.command_prefix = "127.0.0.1", free_port(), []
         self.addr = f"http://127.0.0.1:{self.port}"
         self.config = self.dir / "server.hcl"
         self.config.write_text(f"""
@@ -72,13 +80,14 @@ api_addr = "{self.addr}"
 
     def start(self, wait=True):
         self.log = open(self.dir / "server.log", "ab")
-        self.proc = subprocess.Popen([BINARY, "server", f"-config={self.config}"], cwd=self.dir, stdin=subprocess.DEVNULL,
+        command = [*self.command_prefix, BINARY, "server", f"-config={self.config}"]
+        self.proc = subprocess.Popen(command, cwd=self.dir, stdin=subprocess.DEVNULL,
                                      stdout=self.log, stderr=subprocess.STDOUT)
         if wait:
             self.wait_for(lambda: self.ask("GET", "sys/health").status, "an answer of sys/health")
         return self
 
-    def wait_for(self, condition, what, seconds=30):
+    def wait_for(self, condition, what, seconds=PATIENCE_S):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.proc.poll() is not None:
@@ -93,8 +102,8 @@ api_addr = "{self.addr}"
     def log_text(self):
         return (self.dir / "server.log").read_text(errors="replace")
 
-    def ask(self, method, path, body=None, token=None, headers=None, timeout=60):
-        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+    def ask(self, method, path, body=None, token=None, headers=None, timeout=PATIENCE_S):
+        conn = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             head = dict(headers or {})
             token = self.token if token is None else token
@@ -133,10 +142,10 @@ api_addr = "{self.addr}"
         if self.proc and self.proc.poll() is None:
             self.proc.send_signal(signal.SIGTERM)
             try:
-                self.proc.wait(20)
+                self.proc.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.kill()
-                raise AssertionError("the server did not end within 20 s of SIGTERM") from None
+                raise AssertionError(f"the server did not end within {PATIENCE_S} s of SIGTERM") from None
         return self.proc.returncode if self.proc else None
 
     def cli(self, *args, token=None, stdin=None, code=0):
@@ -146,7 +155,7 @@ api_addr = "{self.addr}"
             token = self.token
         if token:
             env["VAULT_TOKEN"] = token
-        done = subprocess.run([BINARY, *args], env=env, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([BINARY, *args], env=env, input=stdin, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == code, f"{args}: exit {done.returncode}, wanted {code}\n{done.stdout}\n{done.stderr}"
         return done.stdout if code == 0 else done.stdout + done.stderr
 
