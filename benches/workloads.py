@@ -4,11 +4,14 @@ A workload that a server has no engine for is skipped for this server, with the 
 """
 
 import base64
+import json
 import time
 
 from target import ApiError
 
 VALUE = "v" * 1024  # the 1 KiB of every secret
+BATCH_ITEMS = 100
+SIGN_BATCH = json.dumps({"batch_input": [{"input": base64.b64encode(b"item %d" % i).decode()} for i in range(BATCH_ITEMS)]})
 HOT_KEYS = 100
 LIST_KEYS = 10_000
 POLICIES = 20
@@ -94,6 +97,8 @@ WORKLOADS = [
              post("/v1/transit/encrypt/bench",
                   '{"plaintext":"' + base64.b64encode(VALUE.encode()).decode() + '"}'), "http", needs="transit",
              budgets={"peer": 15}, recorded=1_953 / HTTP),
+    Workload("sign-batch", "transit sign, batch of 100, 8 conns", 8,
+             post("/v1/transit/sign/signer", lambda _: SIGN_BATCH), "http", needs="transit", budgets={"peer": 2}),
     Workload("list", "LIST of 10,000 keys, 8 conns", 8,
              lambda server: {"method": "LIST", "path": "/v1/secret/metadata/list/", "token": server.tokens["bench"],
                              "expect": [200]}, "http", needs="list", budgets={"peer": 15}, recorded=137 / HTTP),
@@ -165,9 +170,10 @@ def prepare_userpass(server):
 
 
 def prepare_transit(server):
-    """A key."""
+    """A key to encrypt with and an Ed25519 key to sign with."""
     server.expect("POST", "/v1/sys/mounts/transit", {"type": "transit"})
     server.expect("POST", "/v1/transit/keys/bench", {})
+    server.expect("POST", "/v1/transit/keys/signer", {"type": "ed25519"})
 
 
 def audit(server, on):

@@ -1,17 +1,7 @@
-//! Any text: no panic, and what the formatter prints reads as the same document and is stable.
+//! `bodies/hcl1.rs`, driven by libFuzzer.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../bodies/hcl1.rs"]
+mod body;
 
-const RELAXED: hcl1::Options = hcl1::Options { allow_duplicate_attributes: true };
-
-fuzz_target!(|text: &str| {
-    let Ok(tree) = hcl1::parse_with(text, RELAXED) else { return };
-    let _ = tree.blocks("path", 1);
-    let json = tree.to_json();
-    if let Ok(once) = hcl1::fmt(text) {
-        let again = hcl1::parse_with(&once, RELAXED).expect("formatted text parses");
-        assert_eq!(again.to_json(), json);
-        assert_eq!(hcl1::fmt(&once).expect("formatted text formats"), once);
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &str| body::run(input));

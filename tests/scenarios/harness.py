@@ -27,11 +27,13 @@ PATIENCE_S = 180
 
 
 def free_port():
-    """Below the ports that the system gives to outgoing connections, so that none takes it before the server does."""
+    """Below the ports that the system gives to outgoing connections, so that none takes it before the server does. The next one,
+    for other nodes, is free as well."""
     while True:
-        port = random.randrange(12_000, 30_000)
-        with socket.socket() as s, contextlib.suppress(OSError):
+        port = random.randrange(12_000, 30_000, 2)
+        with socket.socket() as s, socket.socket() as t, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
+            t.bind(("127.0.0.1", port + 1))
             return port
 
 

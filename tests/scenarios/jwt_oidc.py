@@ -92,7 +92,7 @@ def test_static_keys_and_external_groups():
             assert login(server, key.sign(**claims)).status == 400, claims
         assert login(server, stranger.sign()).status == 400
         run = command(server, "login", "-method=jwt", "-token-only", "role=r", f"jwt={key.sign()}")
-        out, err = run.communicate(timeout=60)
+        out, err = run.communicate(timeout=harness.PATIENCE_S)
         assert run.returncode == 0, err
         assert server.ask("GET", "sys/mounts", token=out.strip()).status == 200, "the group's policy holds"
         plain = login(server, key.sign(groups=["sales"])).json["auth"]["client_token"]
@@ -155,12 +155,12 @@ class Browser:
         self.open = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())).open
 
     def sign_in(self, address, name):
-        page = self.open(address, timeout=30)
+        page = self.open(address, timeout=harness.PATIENCE_S)
         for form in ({"prompt": "login", "login": name, "password": "x"}, {"prompt": "consent"}):
             action = html.unescape(re.search(r'action="([^"]+)"', page.read().decode()).group(1))
             target = urllib.parse.urljoin(page.url, action)
             try:
-                page = self.open(target, urllib.parse.urlencode(form).encode(), timeout=30)
+                page = self.open(target, urllib.parse.urlencode(form).encode(), timeout=harness.PATIENCE_S)
             except urllib.error.HTTPError as refused:
                 page = refused
         return page.status, page.read().decode()
@@ -193,24 +193,24 @@ def test_the_whole_sign_in():
         run, address = begin(server, listen, "-format=json", "-no-store")
         # A page that does not know the state neither logs in nor ends the waiting.
         with contextlib.suppress(urllib.error.HTTPError):
-            urllib.request.urlopen(f"{redirect}?state=st_x&code=y", timeout=30)
+            urllib.request.urlopen(f"{redirect}?state=st_x&code=y", timeout=harness.PATIENCE_S)
         status, page = Browser().sign_in(address, "alice")
         assert status == 200 and "Signed in" in page, page
-        out, err = run.communicate(timeout=60)
+        out, err = run.communicate(timeout=harness.PATIENCE_S)
         assert run.returncode == 0, err
         auth = json.loads(out)["auth"]
         assert auth["metadata"] == {"email": "alice@example.test", "role": "people"}, auth
         assert server.ask("GET", "sys/mounts", token=auth["client_token"]).status == 200
         run, address = begin(server, listen)
         status, _ = Browser().sign_in(address, "mallory")
-        _, err = run.communicate(timeout=60)
+        _, err = run.communicate(timeout=harness.PATIENCE_S)
         assert status == 400 and run.returncode == 2 and "claim \"groups\" does not match" in err, err
 
 
 def test_half_open_sign_ins_do_not_hurt():
     with oidc() as (server, listen, redirect):
         run, address = begin(server, listen, "-token-only")
-        conn = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        conn = http.client.HTTPConnection("127.0.0.1", server.port, timeout=harness.PATIENCE_S)
         body = json.dumps({"role": "people", "redirect_uri": redirect})
         for _ in range(10_000):
             conn.request("PUT", "/v1/auth/oidc/oidc/auth_url", body)
@@ -219,7 +219,7 @@ def test_half_open_sign_ins_do_not_hurt():
             assert reply.status == 200
         conn.close()
         status, page = Browser().sign_in(address, "alice")
-        out, err = run.communicate(timeout=60)
+        out, err = run.communicate(timeout=harness.PATIENCE_S)
         assert status == 200 and run.returncode == 0, (page, err)
         assert server.ask("GET", "auth/token/lookup-self", token=out.strip()).data["display_name"] == "oidc-alice"
 

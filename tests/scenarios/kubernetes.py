@@ -25,7 +25,7 @@ EARLY = "invalid not before (nbf) claim: token not yet valid"
 
 
 def run(*args, stdin=None):
-    done = subprocess.run(args, capture_output=True, text=True, input=stdin, timeout=60, check=False)
+    done = subprocess.run(args, capture_output=True, text=True, input=stdin, timeout=harness.PATIENCE_S, check=False)
     assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
     return done.stdout.strip()
 

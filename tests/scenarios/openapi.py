@@ -1,5 +1,5 @@
 """The OpenAPI document is one: checked by openapi-spec-validator, with one mount of every type, for root, for nobody, with mount paths as
-parameters, and after a restart. Classes F and O walk the same document in hostile_input.py.
+parameters, and after a restart. Classes D, F, K and O walk the same document in every_endpoint.py.
 """
 import harness
 from harness import Server

@@ -23,7 +23,7 @@ def served(port):
     """The certificate that a new connection is shown, as DER."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw, context.wrap_socket(raw) as tls:
+    with socket.create_connection(("127.0.0.1", port), timeout=harness.PATIENCE_S) as raw, context.wrap_socket(raw) as tls:
         return tls.getpeercert(binary_form=True)
 
 
@@ -92,7 +92,7 @@ def test_a_moved_audit_file_is_opened_anew():
     make_certificate(server.dir, "first")
     with server.start().init():
         log, moved = server.dir / "audit.log", server.dir / "audit.log.1"
-        assert server.ask("PUT", "sys/audit/file", {"type": "file", "options": {"file_path": str(log)}}).status == 204
+        assert server.ask("PUT", "sys/audit/file", {"type": "file", "options": {"file_path": str(log), "write_timeout": "60s"}}).status == 204
         assert server.ask("GET", "sys/mounts").status == 200
         log.rename(moved)
         server.proc.send_signal(signal.SIGHUP)

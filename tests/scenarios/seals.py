@@ -49,7 +49,7 @@ class Node:
         return self.api("GET", "sys/seal-status")[1]
 
     def wait_open(self):
-        self.server.wait_for(lambda: not self.status()["sealed"], "unsealing by itself", 60)
+        self.server.wait_for(lambda: not self.status()["sealed"], "unsealing by itself")
 
     def wait_leading(self):
         self.server.wait_for(lambda: self.api("GET", "sys/health")[0] == 200, "leading")

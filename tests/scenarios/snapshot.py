@@ -21,7 +21,7 @@ VALUE = "x" * 20_000
 def cli(server, *words, binary=BINARY, code=0):
     environment = {**os.environ, "VAULT_ADDR": server.addr, "VAULT_TOKEN": server.token, "BAO_ADDR": server.addr,
                    "BAO_TOKEN": server.token, "HOME": str(server.dir)}
-    done = subprocess.run([binary, *words], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([binary, *words], env=environment, capture_output=True, text=True, timeout=harness.PATIENCE_S, check=False)
     assert done.returncode == code, f"{words}: {done.returncode}: {done.stdout} {done.stderr}"
     return done.stdout + done.stderr
 
@@ -42,7 +42,7 @@ def test_save_inspect_and_restore():
     with Server() as s:
         filled(s, 30, "old")
         log = s.dir / "audit.log"
-        assert s.ask("PUT", "sys/audit/file", {"type": "file", "options": {"file_path": str(log)}}).status == 204
+        assert s.ask("PUT", "sys/audit/file", {"type": "file", "options": {"file_path": str(log), "write_timeout": "60s"}}).status == 204
         file = str(s.dir / "a.snap")
         for binary in filter(None, [str(BINARY), OTHER_CLI]):
             cli(s, "operator", "raft", "snapshot", "save", file, binary=binary)
@@ -153,7 +153,7 @@ def test_kill_in_the_middle_leaves_one_of_the_two():
 
 def raw(server, body):
     import http.client
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=harness.PATIENCE_S)
     try:
         connection.request("POST", "/v1/sys/storage/raft/snapshot", body, {"X-Vault-Token": server.token})
         return connection.getresponse().status

@@ -4,7 +4,6 @@ The programs are in tests/clients; dev/setup fetched what they need, and what is
 """
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import harness
@@ -63,7 +62,7 @@ def test_consul_template_once():
             '{{ with secret "secret/data/app?version=1" }}{{ .Data.metadata.version }}{{ end }}\n'
             '{{ range secrets "secret/metadata/" }}{{ . }} {{ end }}\n'
         )
-        wrapped = s.ask("POST", "auth/token/create", {"policies": ["root"], "ttl": "1h"}, headers={"X-Vault-Wrap-TTL": "60s"})
+        wrapped = s.ask("POST", "auth/token/create", {"policies": ["root"], "ttl": "1h"}, headers={"X-Vault-Wrap-TTL": "600s"})
         token = wrapped.json["wrap_info"]["token"]
         out = s.dir / "out.txt"
         command = [binary, "-once", f"-vault-addr={s.addr}", "-vault-unwrap-token", "-vault-renew-token=false",
@@ -79,12 +78,12 @@ def _environment(s, token):
 
 
 def _once(s, command, token):
-    done = subprocess.run(command, cwd=s.dir, env=_environment(s, token), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=s.dir, env=_environment(s, token), capture_output=True, text=True, timeout=harness.PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def _fails(s, command, token):
-    done = subprocess.run(command, cwd=s.dir, env=_environment(s, token), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=s.dir, env=_environment(s, token), capture_output=True, text=True, timeout=harness.PATIENCE_S, check=False)
     return done.returncode != 0 and "wrapping token is not valid" in done.stderr
 
 
@@ -94,7 +93,7 @@ def test_consul_template_renews_its_token():
         s.cli("secrets", "enable", "-path=secret", "-version=2", "kv")
         s.cli("kv", "put", "secret/app", "user=ann")
         s.cli("policy", "write", "app", "-", stdin='path "secret/data/app" { capabilities = ["read"] }')
-        made = s.ask("POST", "auth/token/create", {"policies": ["app"], "period": "6s"}).json["auth"]
+        made = s.ask("POST", "auth/token/create", {"policies": ["app"], "period": "15s"}).json["auth"]
         (s.dir / "in.tpl").write_text('{{ with secret "secret/data/app" }}{{ .Data.data.user }}{{ end }}')
         command = [binary, f"-vault-addr={s.addr}", "-vault-renew-token=true", f"-template={s.dir}/in.tpl:{s.dir}/out.txt"]
         with open(s.dir / "template.log", "wb") as log:
@@ -103,16 +102,15 @@ def test_consul_template_renews_its_token():
             def renewed():
                 found = s.ask("POST", "auth/token/lookup-accessor", {"accessor": made["accessor"]})
                 return found.status == 200 and found.data.get("last_renewal") and found
-            first = s.wait_for(renewed, "a first renewal", 20)
-            began = time.monotonic()
+            first = s.wait_for(renewed, "a first renewal")
             again = s.wait_for(
-                lambda: (r := renewed()) and r.data["last_renewal"] != first.data["last_renewal"] and r, "another renewal", 20)
-            assert again.data["ttl"] > 0 and time.monotonic() - began < 20
+                lambda: (r := renewed()) and r.data["last_renewal"] != first.data["last_renewal"] and r, "another renewal")
+            assert again.data["ttl"] > 0
             assert (s.dir / "out.txt").read_text() == "ann"
             assert watcher.poll() is None, (s.dir / "template.log").read_text()
         finally:
             watcher.kill()
-            watcher.wait(20)
+            watcher.wait()
 
 
 harness.main(globals())

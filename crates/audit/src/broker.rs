@@ -1,6 +1,7 @@
 //! The broker: sends each entry to every device and mints the proofs.
 //!
-//! The order is the contract's (§7.5): the request's entry before it is carried out, the answer's before it leaves; with devices
+//! The order is the contract's (§7.5): the request's entry before it is carried out, the answer's before it leaves, and both
+//! together where nothing is carried out but a look (docs/decisions/0009); with devices
 //! enabled at least one must take it, with none enabled nothing waits. Times come from the records; only the test entry of a new
 //! device and the wait for devices look at a clock, because both belong to the edge.
 
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::{Limits, Plan};
-use crate::device::{Ack, Device};
+use crate::device::{Ack, Device, Given};
 use crate::guard::{Guarded, resolved};
 use crate::line::Refusal;
 use crate::permit::Heads;
@@ -142,6 +143,21 @@ impl Broker {
         Ok(Permit::new(grant, heads))
     }
 
+    /// For a request that has no effect before its answer: its entry is owed, and written with that of the answer, or by
+    /// [`Broker::redeem`] as soon as there is to be an effect after all.
+    #[must_use]
+    pub fn promise(&self, grant: Grant) -> Permit {
+        Permit::owing(grant)
+    }
+
+    /// Records a request whose entry is owed; any other is recorded already.
+    pub async fn redeem<'r>(&self, permit: Permit, record: impl FnOnce() -> RequestRecord<'r>) -> Result<Permit, AuditError> {
+        if !permit.is_owed() {
+            return Ok(permit);
+        }
+        self.permit(permit.into_grant(), record).await
+    }
+
     /// Records a refused request and its answer, as one entry of two lines: Vault writes a `request` and a `response`, both with
     /// the error. What the client is not told, the reason, stands in `denial`.
     pub async fn refuse<'r, T>(
@@ -182,10 +198,11 @@ impl Broker {
     pub fn recording<'r>(&self, permit: &Permit, record: impl FnOnce() -> ResponseRecord<'r>) -> Recording {
         let devices = self.devices.load();
         if devices.is_empty() {
-            return Recording(Vec::new());
+            return Recording(Sent::default());
         }
         let record = record();
         Recording(send(&devices, &record.request, |device, out| match permit.heads().of(device.scribe.hasher.number()) {
+            _ if permit.is_owed() => device.scribe.pair(&record, out),
             Some(head) => device.scribe.response(&record, head, None, out),
             None => {
                 let head = device.scribe.head(record.auth.as_ref(), &record.request);
@@ -197,9 +214,8 @@ impl Broker {
     /// The request's transaction is run again after a conflict: the same entry stands for it, the decision is a fresh one.
     #[must_use]
     pub fn repeat(&self, permit: Permit, grant: Grant) -> Permit {
-        drop(permit);
         // The second run may have found another operation: its answer's line is written afresh.
-        Permit::new(grant, Heads::default())
+        if permit.is_owed() { Permit::owing(grant) } else { Permit::new(grant, Heads::default()) }
     }
 
     /// An answer that needs no entry, for the reason that stands with its kind.
@@ -315,9 +331,9 @@ impl Broker {
         };
         let mut line = Vec::new();
         device.scribe.request(&record, &device.scribe.head(None, &record.request), None, &mut line);
-        let word = match device.enqueue(&line) {
-            Ok(answer) => wait(device, answer, Instant::now()).await,
-            Err(reason) => Err(reason),
+        let word = match device.give(&mut line, true) {
+            Given::Told(word) => word,
+            Given::Waits(answer) => wait(device, answer, Instant::now()).await,
         };
         word.map_err(|reason| match &device.target {
             Target::Socket(..) | Target::Syslog => EnableError::TestMessage(reason.to_string()),
@@ -328,7 +344,7 @@ impl Broker {
 
 /// An answer's entry on its way to the devices.
 #[must_use = "an answer may leave only when it is recorded"]
-pub struct Recording(Vec<Sent>);
+pub struct Recording(Sent);
 
 impl Recording {
     /// Waits until a device has the entry.
@@ -338,11 +354,20 @@ impl Recording {
     }
 }
 
-/// An entry that was given to one device.
+/// An entry that was given to devices.
+#[derive(Default)]
 struct Sent {
+    /// How many have it already.
+    taken: usize,
+    /// The others.
+    open: Vec<Open>,
+}
+
+/// A device that has not taken an entry, or not yet.
+struct Open {
     device: Arc<Device>,
     since: Instant,
-    answer: Result<oneshot::Receiver<Ack>, Arc<str>>,
+    given: Given,
 }
 
 thread_local! {
@@ -354,42 +379,51 @@ const KEPT_LINES_BYTES: usize = 64 << 10;
 
 /// Gives an entry to all devices whose filter takes it, or to the fallback device if there is one and no filter does. Queues
 /// everywhere before anybody waits: the devices write side by side.
-fn send(devices: &[Arc<Device>], request: &RequestFacts<'_>, mut write: impl FnMut(&Device, &mut Vec<u8>)) -> Vec<Sent> {
+fn send(devices: &[Arc<Device>], request: &RequestFacts<'_>, mut write: impl FnMut(&Device, &mut Vec<u8>)) -> Sent {
     let takes = |device: &&Arc<Device>| !device.fallback && device.filter.as_ref().is_none_or(|f| f.takes(request));
     let left_over = !devices.iter().any(|d| takes(&d));
-    let since = Instant::now();
-    let mut give = |device: &Arc<Device>| {
-        let answer = LINES.with_borrow_mut(|lines| {
+    // A disk that hangs under the request's own hands must not keep the entry from another device.
+    let alone = devices.len() == 1;
+    let mut sent = Sent::default();
+    for device in devices.iter().filter(|d| takes(d) || (left_over && d.fallback)) {
+        let given = LINES.with_borrow_mut(|lines| {
             write(device, lines);
-            let answer = device.enqueue(lines);
+            let given = device.give(lines, alone);
             lines.clear();
             lines.shrink_to(KEPT_LINES_BYTES);
-            answer
+            given
         });
-        Sent { device: Arc::clone(device), since, answer }
-    };
-    devices.iter().filter(|d| takes(d) || (left_over && d.fallback)).map(&mut give).collect()
+        match given {
+            Given::Told(Ok(())) => sent.taken += 1,
+            given => sent.open.push(Open { device: Arc::clone(device), since: Instant::now(), given }),
+        }
+    }
+    sent
 }
 
 /// Waits for all devices, but for none beyond its time-out; one is enough. An entry that every filter left out needs none.
-async fn settled(sent: Vec<Sent>) -> Result<(), AuditError> {
+async fn settled(sent: Sent) -> Result<(), AuditError> {
     let mut failures = Vec::new();
-    let count = sent.len();
-    for Sent { device, since, answer } in sent {
-        let word = match answer {
-            Ok(answer) => wait(&device, answer, since).await,
-            Err(reason) => Err(reason),
+    let mut taken = sent.taken;
+    for Open { device, since, given } in sent.open {
+        let word = match given {
+            Given::Told(word) => word,
+            Given::Waits(answer) => wait(&device, answer, since).await,
         };
-        if let Err(reason) = word {
-            device.warn(&reason);
-            failures.push(Failure { device: device.path.clone(), reason: reason.to_string() });
+        match word {
+            Ok(()) => taken += 1,
+            Err(reason) => {
+                device.warn(&reason);
+                failures.push(Failure { device: device.path.clone(), reason: reason.to_string() });
+            }
         }
     }
-    if failures.len() < count || count == 0 { Ok(()) } else { Err(AuditError { failures }) }
+    if taken > 0 || failures.is_empty() { Ok(()) } else { Err(AuditError { failures }) }
 }
 
 async fn wait(device: &Device, answer: oneshot::Receiver<Ack>, since: Instant) -> Ack {
-    match tokio::time::timeout_at(since + device.time_out, answer).await {
+    // On the heap: a timer is aligned to a cache line, and would have every future around it so.
+    match Box::pin(tokio::time::timeout_at(since + device.time_out, answer)).await {
         Ok(Ok(word)) => word,
         Ok(Err(_)) => Err("its writer ended".into()),
         Err(_) => Err(device.stall()),

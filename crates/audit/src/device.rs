@@ -5,7 +5,7 @@
 //! more. The writer closes the breaker when the device takes lines again. A device that fails at once (a full disk) needs no
 //! breaker: each entry tries anew.
 //!
-//! Who writes is `writer`'s business: a thread of the device's own, or, while the device is quick, a task among the requests.
+//! Who writes is `writer`'s business: a thread of the device's own, or, while the device is quick, the request itself or a task.
 
 use std::io;
 use std::sync::Arc;
@@ -60,6 +60,14 @@ pub struct DeviceStatus {
 /// What the writer says of one entry.
 pub(crate) type Ack = Result<(), Arc<str>>;
 
+/// What became of an entry that was given to a device.
+pub(crate) enum Given {
+    /// The device has it, or not.
+    Told(Ack),
+    /// A writer will say.
+    Waits(oneshot::Receiver<Ack>),
+}
+
 pub(crate) struct Device {
     pub(crate) path: String,
     pub(crate) config: DeviceConfig,
@@ -110,7 +118,11 @@ pub(crate) struct Queue {
     pub(crate) group: Group,
     pub(crate) turn: Turn,
     pub(crate) reopen: bool,
-    /// A write was slow: until then the thread writes.
+    /// When an entry came last.
+    pub(crate) last: Option<Instant>,
+    /// Writes in a row that took long.
+    pub(crate) slow_count: u32,
+    /// The device was slow: until then the thread writes.
     pub(crate) distrust_until: Option<Instant>,
     pub(crate) error: Option<Arc<str>>,
 }
@@ -162,17 +174,22 @@ impl Device {
         })
     }
 
-    /// Queues one entry (one or more whole lines), or says why not.
-    pub(crate) fn enqueue(&self, lines: &[u8]) -> Result<oneshot::Receiver<Ack>, Arc<str>> {
+    /// Writes one entry (one or more whole lines) here and now if that is wanted, nobody else is at it and it takes no time; else
+    /// queues it, or says why not.
+    pub(crate) fn give(&self, lines: &mut Vec<u8>, here: bool) -> Given {
         let refuse = |why: &str| {
             self.shared.missed.fetch_add(1, Ordering::Relaxed);
-            Err(Arc::from(why))
+            Given::Told(Err(Arc::from(why)))
         };
         if self.shared.stalled.load(Ordering::Acquire) {
             return refuse("it does not answer");
         }
+        let mut queue = match here.then(|| writer::write_here(&self.shared, lines)) {
+            Some(Ok(word)) => return Given::Told(word),
+            Some(Err(queue)) => queue,
+            None => self.shared.queue.lock(),
+        };
         let (ack, answer) = oneshot::channel();
-        let mut queue = self.shared.queue.lock();
         if queue.group.lines.len() + lines.len() > MAX_QUEUE_BYTES {
             drop(queue);
             return refuse("its queue is full");
@@ -181,7 +198,7 @@ impl Device {
         let end = queue.group.lines.len();
         queue.group.waiting.push(Waiting { end, ack });
         writer::start(&self.shared, queue);
-        Ok(answer)
+        Given::Waits(answer)
     }
 
     /// A request waited in vain: opens the breaker.

@@ -54,12 +54,35 @@ impl Scribe {
     /// The members `auth` and `request`, which both lines of a request share.
     pub(crate) fn head(&self, auth: Option<&AuthRecord<'_>>, request: &RequestFacts<'_>) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_BYTES_USUAL);
-        let mut members = Object::inside(&mut out);
+        self.shared(&mut Object::inside(&mut out), auth, request);
+        out
+    }
+
+    fn shared(&self, members: &mut Object<'_>, auth: Option<&AuthRecord<'_>>, request: &RequestFacts<'_>) {
         if let Some(auth) = auth {
             self.auth(members.open("auth"), auth);
         }
         self.asked(members.open("request"), request, auth);
-        out
+    }
+
+    /// Appends both lines of a request that is recorded with its answer.
+    pub(crate) fn pair(&self, record: &ResponseRecord<'_>, out: &mut Vec<u8>) {
+        let asked = |entry: &mut Object<'_>| begin(entry, record.time, b"request");
+        if self.style.format == Format::Jsonx {
+            // Its lines are written over, so the head has to be kept apart.
+            let head = self.head(record.auth.as_ref(), &record.request);
+            self.line(out, |entry| {
+                asked(entry);
+                entry.members(&head);
+            });
+            return self.response(record, &head, None, out);
+        }
+        let mut head = 0..0;
+        self.line(out, |entry| {
+            asked(entry);
+            head = entry.span(|members| self.shared(members, record.auth.as_ref(), &record.request));
+        });
+        self.line(out, |entry| self.answer(entry, record, None, |entry| entry.members_again(head)));
     }
 
     /// Appends the line of a request, newline included.
@@ -74,13 +97,21 @@ impl Scribe {
 
     /// Appends the line of an answer, newline included.
     pub(crate) fn response(&self, record: &ResponseRecord<'_>, head: &[u8], refusal: Option<&Refusal>, out: &mut Vec<u8>) {
-        self.line(out, |entry| {
-            begin(entry, record.time, b"response");
-            entry.members(head);
-            self.answered(entry.open("response"), &record.response, &record.request);
-            entry.text("error", record.error.as_deref().unwrap_or_default());
-            denial(entry, refusal);
-        });
+        self.line(out, |entry| self.answer(entry, record, refusal, |entry| entry.members(head)));
+    }
+
+    fn answer(
+        &self,
+        entry: &mut Object<'_>,
+        record: &ResponseRecord<'_>,
+        refusal: Option<&Refusal>,
+        head: impl FnOnce(&mut Object<'_>),
+    ) {
+        begin(entry, record.time, b"response");
+        head(entry);
+        self.answered(entry.open("response"), &record.response, &record.request);
+        entry.text("error", record.error.as_deref().unwrap_or_default());
+        denial(entry, refusal);
     }
 
     fn line(&self, out: &mut Vec<u8>, write: impl FnOnce(&mut Object<'_>)) {

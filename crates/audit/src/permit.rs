@@ -2,11 +2,13 @@
 
 use policy::Grant;
 
-/// Proof that a request was allowed **and** recorded. An engine cannot be called without one.
+/// Proof that a request was allowed **and** recorded, or that its entry is owed: then it is written with the answer's, in one
+/// piece, and there is no other way to an answer (docs/decisions/0009). An engine cannot be called without one.
 #[derive(Debug)]
 pub struct Permit {
     grant: Grant,
     heads: Heads,
+    owed: bool,
 }
 
 /// What the devices wrote of the request, each under its number: it stands in the answer's line as well. Holds nothing that the
@@ -32,7 +34,22 @@ impl std::fmt::Debug for Heads {
 
 impl Permit {
     pub(crate) fn new(grant: Grant, heads: Heads) -> Self {
-        Self { grant, heads }
+        Self { grant, heads, owed: false }
+    }
+
+    /// Nothing is recorded yet.
+    pub(crate) fn owing(grant: Grant) -> Self {
+        Self { grant, heads: Heads::default(), owed: true }
+    }
+
+    /// Whether the request's entry is still to be written: before the request has any effect, or with its answer.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.owed
+    }
+
+    pub(crate) fn into_grant(self) -> Grant {
+        self.grant
     }
 
     pub(crate) fn heads(&self) -> &Heads {

@@ -1,13 +1,13 @@
 //! Who writes a device's lines, and when.
 //!
 //! **The thread** of the device may block, so it can always write. But an entry that goes through it costs two changes of thread,
-//! which is more than all the rest of a read. **The task**: as long as the device is a regular file whose writes took no time, the
-//! first request of a group starts a task that yields once, so that all requests that are ready can add their entries, and then
-//! writes the group where it runs.
+//! which is more than all the rest of a read. So, as long as the device is a regular file whose writes took no time, **the request**
+//! that finds the device at rest writes its own entry at once. Where entries come closely one after another they queue up, and **a
+//! task** writes them as a group: it yields once, so that all requests that are ready can add theirs.
 //!
-//! A disk may hang all the same. Then the task keeps one of the runtime's workers and nothing else: the requests of the group wait
-//! beside it with their time-out, at most one task in the whole process may be writing ([`ROOM`]), a runtime with a single worker
-//! gets none, and a slow write sends the device back to its thread.
+//! A disk may hang all the same. Then whoever writes keeps one of the runtime's workers and nothing else: the requests of the group
+//! wait beside it with their time-out, at most one in the whole process may be writing ([`ROOM`]), a runtime with a single worker
+//! gets none, and a slow write sends the device back to its thread. The one request that writes waits for as long as the disk does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,19 +16,63 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use crate::device::{Group, Queue, Shared, Turn, Waiting, reason};
+use crate::device::{Ack, Group, Queue, Shared, Turn, Waiting, reason};
 
 /// Capacity that is kept between groups. A burst's buffer is given back.
 const KEPT_BUFFER_BYTES: usize = 256 << 10;
 /// Between attempts at a device that hung and then failed.
 const RETRY: Duration = Duration::from_millis(1_000);
-/// A write to the page cache takes microseconds; one that takes longer waits for a disk.
+/// A write to the page cache takes microseconds; one that takes longer waits for a disk, or its thread had to wait for a processor.
 const QUICK: Duration = Duration::from_millis(10);
+/// Entries that follow one another so closely are cheaper to write as groups: each write drives the requests out of the
+/// processor's caches, which costs them more than the wait for the group.
+const CLOSE: Duration = Duration::from_micros(100);
+/// So many of them in a row are the disk's.
+const SLOW_MAX_COUNT: u32 = 3;
+/// Nothing but a disk makes a write wait that long.
+const HUNG: Duration = Duration::from_millis(500);
 /// How long a slow device stays with its thread.
 const DISTRUST: Duration = Duration::from_secs(10);
 
 /// Taken while a task writes.
 static ROOM: AtomicBool = AtomicBool::new(false);
+
+/// Writes an entry where it was made, if the device is quick and at rest; else gives back the queue to put it into.
+pub(crate) fn write_here<'s>(shared: &'s Arc<Shared>, lines: &mut Vec<u8>) -> Result<Ack, MutexGuard<'s, Queue>> {
+    let began = Instant::now();
+    let mut queue = shared.queue.lock();
+    let is_close = queue.last.replace(began).is_some_and(|last| began.saturating_duration_since(last) < CLOSE);
+    let idle = queue.turn == Turn::Nobody && !queue.reopen;
+    if !idle || is_close || !shared.quick.load(Ordering::Acquire) {
+        return Err(queue);
+    }
+    let Some(runtime) = runtime_with_room() else { return Err(queue) };
+    if ROOM.swap(true, Ordering::AcqRel) {
+        return Err(queue);
+    }
+    queue.turn = Turn::Task;
+    drop(queue);
+    let group = Group { lines: std::mem::take(lines), waiting: Vec::new() };
+    let mut task = Task { shared: Arc::clone(shared), group, over: false };
+    let done = attempt(shared, &task.group, 0);
+    let now = Instant::now();
+    ROOM.store(false, Ordering::Release);
+    let word = match (&done.error, done.hopeless.first()) {
+        (None, None) => Ok(()),
+        (Some(why), _) | (None, Some((_, why))) => Err(Arc::clone(why)),
+    };
+    let count = if word.is_ok() { &shared.recorded } else { &shared.missed };
+    count.fetch_add(1, Ordering::Relaxed);
+    let next = task.after(&done, now.duration_since(began), now);
+    if task.over {
+        *lines = std::mem::take(&mut task.group.lines);
+        lines.clear();
+    }
+    if let Next::Write = next {
+        runtime.spawn(task.run());
+    }
+    Ok(word)
+}
 
 /// Lets somebody write what waits in the queue, unless somebody is at it.
 pub(crate) fn start(shared: &Arc<Shared>, mut queue: MutexGuard<'_, Queue>) {
@@ -99,7 +143,12 @@ impl Task {
         let done = attempt(&self.shared, &self.group, 0);
         let now = Instant::now();
         ROOM.store(false, Ordering::Release);
-        let again = settle(&self.shared, &mut self.group, &done);
+        self.after(&done, now.duration_since(began), now)
+    }
+
+    /// Tells those who wait what became of their group, and sees to what comes next.
+    fn after(&mut self, done: &Done, took: Duration, now: Instant) -> Next {
+        let again = settle(&self.shared, &mut self.group, done);
         let mut queue = self.shared.queue.lock();
         if again {
             // The breaker is open: somebody has to try again and may take his time.
@@ -108,7 +157,7 @@ impl Task {
         }
         self.group.lines.clear();
         self.group.lines.shrink_to(KEPT_BUFFER_BYTES);
-        let slow = now.duration_since(began) > QUICK;
+        let slow = is_slow(&mut queue, took);
         if slow {
             queue.distrust_until = Some(now + DISTRUST);
             self.shared.quick.store(false, Ordering::Release);
@@ -125,6 +174,12 @@ impl Task {
         }
         if slow { Next::End } else { Next::Write }
     }
+}
+
+/// Whether a device whose write took so long is slow, with those before.
+fn is_slow(queue: &mut Queue, took: Duration) -> bool {
+    queue.slow_count = if took > QUICK { queue.slow_count.saturating_add(1) } else { 0 };
+    took > HUNG || queue.slow_count >= SLOW_MAX_COUNT
 }
 
 /// Nobody writes any more. Who gave up at this very moment opened a breaker that nobody would close.
@@ -290,7 +345,7 @@ impl Writer {
     fn judge(&self, began: Instant, well: bool) {
         let now = Instant::now();
         let mut queue = self.shared.queue.lock();
-        if now.duration_since(began) > QUICK {
+        if is_slow(&mut queue, now.duration_since(began)) {
             queue.distrust_until = Some(now + DISTRUST);
         }
         let trusted = well && queue.distrust_until.is_none_or(|until| now >= until);

@@ -114,20 +114,20 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 async fn long_silent_and_absent_answers_fail_without_the_token_in_the_reason() {
     let long = serve(reply("200 OK", &"x".repeat(2 * 1024 * 1024 + 1)), None).await;
     let silent = serve(String::new(), None).await;
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let reviewer = HttpReviewer::new(Duration::from_millis(300));
-    for (host, reason) in [
-        (format!("http://127.0.0.1:{}", silent.port), "timed out"),
-        (format!("http://127.0.0.1:{gone}"), "refused"),
-        ("127.0.0.1:6443".to_owned(), "no URL"),
-        ("ftp://127.0.0.1".to_owned(), "scheme"),
-        (String::new(), "no URL"),
+    let (reviewer, impatient) = (HttpReviewer::default(), HttpReviewer::new(Duration::from_millis(300)));
+    for (reviewer, host, reason) in [
+        (&impatient, format!("http://127.0.0.1:{}", silent.port), "timed out"),
+        // Nobody is given port 1 by chance.
+        (&reviewer, "http://127.0.0.1:1".to_owned(), "refused"),
+        (&reviewer, "127.0.0.1:6443".to_owned(), "no URL"),
+        (&reviewer, "ftp://127.0.0.1".to_owned(), "scheme"),
+        (&reviewer, String::new(), "no URL"),
     ] {
-        let e = ask(&reviewer, host.clone(), Trust::System, &review()).await.unwrap_err().to_string();
+        let e = ask(reviewer, host.clone(), Trust::System, &review()).await.unwrap_err().to_string();
         assert!(e.contains(reason), "{host}: {e}");
         assert!(!e.contains("rev.iew") && !e.contains("cli.ent"), "{e}");
     }
-    let e = ask(&HttpReviewer::default(), format!("http://127.0.0.1:{}", long.port), Trust::System, &review()).await.unwrap_err();
+    let e = ask(&reviewer, format!("http://127.0.0.1:{}", long.port), Trust::System, &review()).await.unwrap_err();
     assert!(e.to_string().contains("longer than"), "{e}");
     let bearer = SecretString::from("line\nbreak canary");
     let target = Target { host: format!("http://127.0.0.1:{}", long.port), trust: Trust::System };

@@ -170,7 +170,7 @@ impl Caches {
     /// Everything may have changed.
     pub(crate) fn reset(&self) {
         for (_, watch) in self.watches.read().iter() {
-            watch.raise();
+            watch.leap();
         }
         for epoch in &self.epochs {
             *epoch.lock() += 1;

@@ -6,6 +6,8 @@
 //! Deliberately absent: consensus (a finished transaction is a [`storage::Changeset`] for somebody else to propose), HTTP, and
 //! who may unseal.
 
+mod bare;
+mod break_glass;
 mod cache;
 mod keyring;
 mod pages;
@@ -14,6 +16,8 @@ mod root;
 mod seal;
 mod transaction;
 
+pub use bare::BareRoot;
+pub use break_glass::BreakGlassConfig;
 pub use keyring::{Keyring, KeyringError, RotationConfig, TermInfo};
 pub use progress::{Progress, ShareOutcome};
 pub use root::{FreshShares, NewBarrier, NextRoot, RecoveryConfig, SHAMIR, SealConfig, WrappedRoot};

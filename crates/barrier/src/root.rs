@@ -271,7 +271,7 @@ impl Barrier<Unsealed> {
     }
 
     /// The entry that puts the root key in force: the seal's shape, the wrapped key, the keyring under it, and a copy behind the
-    /// barrier for nodes that are open. It conflicts with any other change of these records.
+    /// barrier for nodes that are open; break-glass shares go on opening. It conflicts with any other change of these records.
     pub fn rekey(&self, next: &NextRoot, wrapped: WrappedRoot, entropy: &dyn Entropy) -> Result<Changeset, BarrierError> {
         let mut change = Changeset::default();
         for record in [PublicRecord::SealConfig, PublicRecord::RootKey, PublicRecord::Keyring] {
@@ -284,6 +284,7 @@ impl Barrier<Unsealed> {
         let key = ring.active_key().ok_or(BarrierError::Uninitialised)?;
         let copy = key.seal(ROOT_BEHIND.as_bytes(), next.root().expose(), entropy)?;
         change.put(StoredBytes::Sealed(self.root_behind_name()?, copy));
+        self.carry_break_glass(next.root(), entropy, &mut change)?;
         Ok(change)
     }
 

@@ -1,7 +1,7 @@
 //! Sealed and unsealed, and the way between them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use envelope::{EnvelopeError, NameKey, SealedName, term_of};
@@ -67,6 +67,10 @@ pub struct Unsealed {
     names: NameKey,
     caches: Caches,
     counters: Counters,
+    /// The stored keyring does not open any more.
+    is_lost: AtomicBool,
+    /// Rises before the state is replaced as a whole, and again afterwards: odd in between.
+    replacements: AtomicU64,
 }
 
 /// Running totals, for key-status and metrics. Each is exact by itself; together they are not of one instant.
@@ -76,10 +80,11 @@ struct Counters {
     puts: AtomicU64,
     deletes: AtomicU64,
     lists: AtomicU64,
-    /// Encryptions under the active key, and the term that key has: the total starts anew with the next term.
+    /// Encryptions under the active key that this node has not noted yet, and the term that key has: both totals start anew with
+    /// the next term.
     encryptions: AtomicU64,
-    /// Those under the same key that happened before, on any node, as far as was noted.
-    earlier: AtomicU64,
+    /// Those under the same key that are noted, of all nodes.
+    noted: AtomicU64,
     term: AtomicU64,
 }
 
@@ -94,8 +99,8 @@ pub struct Counts {
     pub deletes: u64,
     /// Folders listed.
     pub lists: u64,
-    /// Encryptions under the key that is active now: on this node since it was opened, and before as far as
-    /// [`Barrier::recall_encryptions`] was told.
+    /// Encryptions under the key that is active now: those of all nodes that [`Barrier::recall_encryptions`] was told of, and this
+    /// node's own since.
     pub encryptions: u64,
 }
 
@@ -105,8 +110,8 @@ pub struct Barrier<S> {
     state: S,
 }
 
-/// A counter that rises whenever an applied entry touches a watched part of the state. Derived values (compiled policies, the
-/// router) are rebuilt when it moved.
+/// A counter that rises with every record of a watched part of the state that an applied entry touches, and leaps when the state was
+/// replaced. Derived values (compiled policies, the router) are rebuilt when it moved.
 #[derive(Debug, Clone, Default)]
 pub struct Watch(Arc<AtomicU64>);
 
@@ -119,6 +124,11 @@ impl Watch {
 
     pub(crate) fn raise(&self) {
         self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// After a change of unknown size: further than any number of single changes.
+    pub(crate) fn leap(&self) {
+        self.0.fetch_add(1 << 32, Ordering::AcqRel);
     }
 }
 
@@ -151,7 +161,9 @@ impl Unsealed {
     fn new(keyring: Keyring) -> Result<Self, BarrierError> {
         let names = keyring.name_key()?;
         let counters = Counters { term: AtomicU64::new(u64::from(keyring.active().term)), ..Counters::default() };
-        Ok(Self { keyring: ArcSwap::from_pointee(keyring), names, caches: Caches::new(), counters })
+        let is_lost = AtomicBool::new(false);
+        let (caches, replacements) = (Caches::new(), AtomicU64::new(0));
+        Ok(Self { keyring: ArcSwap::from_pointee(keyring), names, caches, counters, is_lost, replacements })
     }
 }
 
@@ -192,14 +204,28 @@ impl Barrier<Unsealed> {
 
     /// Reads the keyring anew; every node does when an entry touched it.
     pub fn reload(&self) -> Result<(), BarrierError> {
-        let next = self.stored_keyring()?;
+        let next = match self.stored_keyring() {
+            Ok(next) => next,
+            Err(e) => {
+                self.state.is_lost.store(true, Ordering::Release);
+                return Err(e);
+            }
+        };
         let term = u64::from(next.active().term);
         self.state.keyring.store(Arc::new(next));
+        self.state.is_lost.store(false, Ordering::Release);
         if self.state.counters.term.swap(term, Ordering::AcqRel) != term {
             self.state.counters.encryptions.store(0, Ordering::Release);
-            self.state.counters.earlier.store(0, Ordering::Release);
+            self.state.counters.noted.store(0, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Whether the keyring was exchanged without this node being able to follow: it was away while the root key changed more than
+    /// once, or the state is another cluster's. What is written now cannot be read here; the node is to be sealed.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.state.is_lost.load(Ordering::Acquire)
     }
 
     /// What was done here since the barrier was opened.
@@ -212,16 +238,33 @@ impl Barrier<Unsealed> {
             puts: get(&c.puts),
             deletes: get(&c.deletes),
             lists: get(&c.lists),
-            encryptions: get(&c.encryptions).saturating_add(get(&c.earlier)),
+            encryptions: get(&c.encryptions).saturating_add(get(&c.noted)),
         }
     }
 
-    /// So many encryptions were noted for this term. If more are known already, or another term is active, nothing changes.
+    /// So many encryptions are noted for this term. If more are known already, or another term is active, nothing changes.
     pub fn recall_encryptions(&self, term: u32, noted: u64) {
         let c = &self.state.counters;
-        let known = self.counts().encryptions;
-        if c.term.load(Ordering::Acquire) == u64::from(term) && noted > known {
-            c.earlier.fetch_add(noted - known, Ordering::AcqRel);
+        if c.term.load(Ordering::Acquire) == u64::from(term) {
+            c.noted.fetch_max(noted, Ordering::AcqRel);
+        }
+    }
+
+    /// The active term, and this node's encryptions under its key that are in no note yet.
+    #[must_use]
+    pub fn unnoted_encryptions(&self) -> (u32, u64) {
+        let c = &self.state.counters;
+        let term = u32::try_from(c.term.load(Ordering::Acquire)).unwrap_or(u32::MAX);
+        (term, c.encryptions.load(Ordering::Acquire))
+    }
+
+    /// The note for this term is now `total`, with `own` of this node's in it.
+    pub fn noted_encryptions(&self, term: u32, own: u64, total: u64) {
+        let c = &self.state.counters;
+        if c.term.load(Ordering::Acquire) == u64::from(term) {
+            c.noted.fetch_max(total, Ordering::AcqRel);
+            // Never fails: the closure always gives a number.
+            let _ = c.encryptions.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| Some(n.saturating_sub(own)));
         }
     }
 
@@ -229,17 +272,37 @@ impl Barrier<Unsealed> {
     pub fn touched<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) {
         for key in keys {
             if key == PublicRecord::Keyring.name() {
-                // A keyring that does not open now did not open for the proposer either; the old keys still serve.
+                // A failure is remembered: see `is_lost`.
                 let _ = self.reload();
             }
             self.state.caches.touched(key);
         }
     }
 
+    /// The state is about to be replaced as a whole, record by record: what is read from now on, or was read by a transaction that
+    /// has not ended yet, need not belong together. [`Barrier::reset`] is the end of it.
+    pub fn replacing(&self) {
+        self.state.replacements.fetch_or(1, Ordering::AcqRel);
+    }
+
     /// Everything may have changed (a snapshot was installed).
     pub fn reset(&self) {
         let _ = self.reload();
         self.state.caches.reset();
+        // To the next even number, whether or not it was announced.
+        self.state.replacements.fetch_or(1, Ordering::AcqRel);
+        self.state.replacements.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether the state is being replaced at present.
+    #[must_use]
+    pub fn is_being_replaced(&self) -> bool {
+        !self.replacements().is_multiple_of(2)
+    }
+
+    /// Odd while the state is being replaced; another number than before if it was.
+    pub(crate) fn replacements(&self) -> u64 {
+        self.state.replacements.load(Ordering::Acquire)
     }
 
     /// Counts the applied entries that touch anything below `folder` (which is empty or ends in `/`).
@@ -263,7 +326,8 @@ impl Barrier<Unsealed> {
         Ok(key.open_bytes(context.as_bytes(), sealed)?)
     }
 
-    pub(crate) fn count_encryptions(&self, n: u64) {
+    /// Counts encryptions under the active key.
+    pub fn count_encryptions(&self, n: u64) {
         self.state.counters.encryptions.fetch_add(n, Ordering::Relaxed);
     }
 

@@ -18,11 +18,19 @@ pub struct Txn {
     reads: BTreeMap<Arc<SealedName>, u64>,
     listed: BTreeMap<String, Arc<Listing>>,
     writes: BTreeMap<String, Option<Record>>,
+    /// The barrier's count of replacements when it began.
+    replacements: u64,
 }
 
 impl Txn {
     pub(crate) fn new(barrier: Arc<Barrier<Unsealed>>) -> Self {
-        Self { barrier, reads: BTreeMap::new(), listed: BTreeMap::new(), writes: BTreeMap::new() }
+        let replacements = barrier.replacements();
+        Self { barrier, reads: BTreeMap::new(), listed: BTreeMap::new(), writes: BTreeMap::new(), replacements }
+    }
+
+    /// Whether the state stood still for all of it: it was not replaced by a snapshot's meanwhile.
+    fn is_of_one_state(&self) -> bool {
+        self.replacements.is_multiple_of(2) && self.barrier.replacements() == self.replacements
     }
 
     /// Whether anything is to be written.
@@ -39,6 +47,9 @@ impl Txn {
     /// Whether everything read is still as it was read, so that the reads were of one instant. A request that only read
     /// runs anew if not.
     pub fn is_consistent(&self) -> Result<bool, TxnError> {
+        if !self.is_of_one_state() {
+            return Ok(false);
+        }
         if self.reads.len() + self.listed.len() < 2 {
             return Ok(true);
         }
@@ -55,9 +66,12 @@ impl Txn {
         Ok(true)
     }
 
-    /// The entry to propose: checks for what was read, sealed records for what was written. `None` if a listing changed
-    /// meanwhile, which is a conflict already.
+    /// The entry to propose: checks for what was read, sealed records for what was written. `None` if a listing changed or the state
+    /// was replaced meanwhile, which is a conflict already.
     pub fn finish(self, entropy: &dyn Entropy) -> Result<Option<Changeset>, BarrierError> {
+        if !self.is_of_one_state() {
+            return Ok(None);
+        }
         let mut change = Changeset::default();
         for (name, version) in &self.reads {
             change.checks.push(Check::Version { key: name.as_bytes().to_vec(), version: *version });

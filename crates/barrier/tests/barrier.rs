@@ -326,3 +326,143 @@ fn names_that_no_store_could_keep_are_refused_in_words() {
         assert!(!txn.has_writes());
     }
 }
+
+/// A node whose root key an outer seal keeps: its record is of no use here.
+fn beside_an_outer_seal() -> (Node, SecretBytes) {
+    let mut node = Node::new();
+    let made = node.sealed().prepare(Time::from_unix(1), &SystemEntropy).unwrap();
+    let root = made.root().clone();
+    let (change, _) = made.finish(WrappedRoot::under_seal("static", b"blob".to_vec()), &SystemEntropy).unwrap();
+    assert!(node.apply(&change));
+    (node, root)
+}
+
+fn glass(shares: u64, threshold: u64) -> FreshShares {
+    FreshShares::generate(Threshold::new(shares, threshold).unwrap(), &SystemEntropy).unwrap()
+}
+
+#[test]
+fn break_glass_shares_open_until_they_are_replaced_or_taken_back() {
+    let (mut node, root) = beside_an_outer_seal();
+    assert!(node.sealed().break_glass().unwrap().is_none());
+    let (first, second) = (glass(5, 3), glass(3, 2));
+    assert!(matches!(node.sealed().unseal_with_break_glass(first.key()), Err(BarrierError::WrongKey)), "none were issued");
+    let open = node.sealed().unseal_with_root(root).unwrap();
+    assert!(open.revoke_break_glass().unwrap().is_none());
+    assert!(node.apply(&open.issue_break_glass(&first, &SystemEntropy).unwrap()));
+    let shown = node.sealed().break_glass().unwrap().unwrap();
+    assert_eq!((shown.secret_shares, shown.secret_threshold), (5, 3));
+    let joined = combine(&first.shares()[1..4]).unwrap();
+    assert!(node.sealed().unseal_with_break_glass(&joined).is_ok());
+    for wrong in [second.key().clone(), combine(&first.shares()[..2]).unwrap(), SecretBytes::new(vec![1; 7])] {
+        assert!(matches!(node.sealed().unseal_with_break_glass(&wrong), Err(BarrierError::WrongKey)));
+    }
+    let (to_second, revoking) = (open.issue_break_glass(&second, &SystemEntropy).unwrap(), open.revoke_break_glass().unwrap());
+    assert!(node.apply(&to_second));
+    assert!(!node.apply(&revoking.unwrap()), "of two changes at once one conflicts");
+    assert!(node.sealed().unseal_with_break_glass(first.key()).is_err());
+    assert!(node.sealed().unseal_with_break_glass(second.key()).is_ok());
+    assert!(node.apply(&open.revoke_break_glass().unwrap().unwrap()));
+    assert!(node.sealed().unseal_with_break_glass(second.key()).is_err() && node.sealed().break_glass().unwrap().is_none());
+}
+
+#[test]
+fn break_glass_shares_go_on_opening_when_the_root_key_is_exchanged() {
+    let (mut node, root) = beside_an_outer_seal();
+    let fresh = glass(3, 2);
+    let open = node.sealed().unseal_with_root(root.clone()).unwrap();
+    assert!(node.apply(&open.issue_break_glass(&fresh, &SystemEntropy).unwrap()));
+    let next = open.next_root(&SystemEntropy).unwrap();
+    let (rekey, late) = (
+        open.rekey(&next, WrappedRoot::under_seal("static", b"other".to_vec()), &SystemEntropy).unwrap(),
+        open.issue_break_glass(&glass(3, 2), &SystemEntropy).unwrap(),
+    );
+    assert!(node.apply(&rekey));
+    assert!(!node.apply(&late), "shares for the old root key would open nothing");
+    open.reload().unwrap();
+    assert!(node.sealed().unseal_with_root(root).is_err());
+    let reopened = node.sealed().unseal_with_break_glass(fresh.key()).unwrap();
+    let mut change =
+        reopened.rekey(&reopened.next_root(&SystemEntropy).unwrap(), WrappedRoot::under_seal("static", vec![]), &SystemEntropy);
+    reopened.drop_break_glass(change.as_mut().unwrap()).unwrap();
+    assert!(node.apply(&change.unwrap()));
+    assert!(node.sealed().unseal_with_break_glass(fresh.key()).is_err(), "dropped within the exchange");
+}
+
+#[test]
+fn what_was_read_while_the_state_was_replaced_is_no_transaction() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    let mut txn = barrier.begin();
+    put(&mut txn, "a", "1");
+    assert!(node.commit(&barrier, txn));
+    let read = || {
+        let mut txn = barrier.begin();
+        assert_eq!(get(&mut txn, "a").as_deref(), Some("1"));
+        put(&mut txn, "b", "2");
+        txn
+    };
+    let (before, over) = (read(), read());
+    assert!(before.is_consistent().unwrap() && !barrier.is_being_replaced());
+    barrier.replacing();
+    let during = read();
+    assert!(barrier.is_being_replaced());
+    assert!(!before.is_consistent().unwrap(), "it may have read a little of both");
+    assert!(before.finish(&SystemEntropy).unwrap().is_none());
+    assert!(!during.is_consistent().unwrap());
+    barrier.reset();
+    assert!(!barrier.is_being_replaced());
+    for stale in [over, during] {
+        assert!(!stale.is_consistent().unwrap());
+        assert!(stale.finish(&SystemEntropy).unwrap().is_none());
+    }
+    let after = read();
+    assert!(after.is_consistent().unwrap() && node.commit(&barrier, after));
+    // Also without an announcement.
+    let unannounced = read();
+    barrier.reset();
+    assert!(!unannounced.is_consistent().unwrap() && read().is_consistent().unwrap());
+}
+
+#[test]
+fn a_node_that_cannot_follow_an_exchange_of_keys_knows_it() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let (leader, away, just_late) = (node.open(&shares), node.open(&shares), node.open(&shares));
+    let apply = |node: &mut Node, change: Changeset| {
+        assert!(node.apply(&change));
+        leader.touched(change.writes.iter().map(|w| w.key.as_slice()));
+    };
+    let shape = Threshold::new(1, 1).unwrap();
+    let fresh = || FreshShares::generate(shape, &SystemEntropy).unwrap();
+    let change = node.rekey(&leader, &fresh());
+    apply(&mut node, change);
+    just_late.reset();
+    assert!(!just_late.is_lost());
+    // A new data key and a root key under it: who knows neither cannot come by either.
+    let change = leader.rotate(Time::from_unix(5), &SystemEntropy).unwrap();
+    apply(&mut node, change);
+    let change = node.rekey(&leader, &fresh());
+    apply(&mut node, change);
+    away.reset();
+    assert!(away.is_lost() && !leader.is_lost());
+    assert!(leader.begin().is_consistent().unwrap());
+}
+
+#[test]
+fn the_count_of_encryptions_is_the_note_and_what_is_not_in_it() {
+    let (mut node, shares) = Node::initialised(1, 1);
+    let barrier = node.open(&shares);
+    barrier.count_encryptions(10);
+    assert_eq!((barrier.unnoted_encryptions(), barrier.counts().encryptions), ((1, 10), 10));
+    barrier.recall_encryptions(1, 100);
+    assert_eq!(barrier.counts().encryptions, 110);
+    // Eight of ours went into the note, and another node's ninety-two more.
+    barrier.noted_encryptions(1, 8, 200);
+    assert_eq!((barrier.unnoted_encryptions(), barrier.counts().encryptions), ((1, 2), 202));
+    barrier.noted_encryptions(2, 2, 999);
+    assert_eq!(barrier.counts().encryptions, 202, "another term's");
+    let change = barrier.rotate(Time::from_unix(5), &SystemEntropy).unwrap();
+    assert!(node.apply(&change));
+    barrier.touched(change.writes.iter().map(|w| w.key.as_slice()));
+    assert_eq!((barrier.unnoted_encryptions(), barrier.counts().encryptions), ((2, 0), 0));
+}

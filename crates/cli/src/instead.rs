@@ -1,5 +1,6 @@
 //! What `-output-curl-string` and `-output-policy` print instead of sending. Pure.
 
+use api_types::Operation;
 use client::{Body, Method, Request};
 
 /// The cURL command that does what the request does. The token is asked for, never printed.
@@ -33,34 +34,6 @@ fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\"'\"'"))
 }
 
-/// Paths that need `sudo` (contract §4.4); `*` at the end matches any rest, `+` one segment.
-const SUDO: [&str; 24] = [
-    "auth/token/accessors",
-    "auth/token/revoke-orphan",
-    "sys/audit",
-    "sys/audit/*",
-    "sys/auth/+",
-    "sys/auth/+/tune",
-    "sys/config/auditing/request-headers",
-    "sys/config/auditing/request-headers/*",
-    "sys/config/cors",
-    "sys/config/ui/headers",
-    "sys/config/ui/headers/*",
-    "sys/leases",
-    "sys/leases/lookup/*",
-    "sys/leases/revoke-force/*",
-    "sys/leases/revoke-prefix/*",
-    "sys/plugins/catalog/*",
-    "sys/raw",
-    "sys/raw/*",
-    "sys/remount",
-    "sys/revoke-force/*",
-    "sys/revoke-prefix/*",
-    "sys/rotate",
-    "sys/seal",
-    "sys/step-down",
-];
-
 /// A policy that allows the request.
 pub(crate) fn policy(request: &Request) -> String {
     let mut capabilities: Vec<&str> = match request.method {
@@ -70,7 +43,7 @@ pub(crate) fn policy(request: &Request) -> String {
         Method::Patch => vec!["patch"],
         Method::Delete => vec!["delete"],
     };
-    if SUDO.iter().any(|pattern| matches(pattern, &request.path)) {
+    if needs_sudo(&request.path) {
         capabilities.push("sudo");
         capabilities.sort_unstable();
     }
@@ -78,18 +51,13 @@ pub(crate) fn policy(request: &Request) -> String {
     format!("path {:?} {{\n  capabilities = [{}]\n}}", request.path, list.join(", "))
 }
 
-fn matches(pattern: &str, path: &str) -> bool {
-    if let Some(prefix) = pattern.strip_suffix('*') {
-        return path.len() > prefix.len() && path.starts_with(prefix);
-    }
-    let (mut a, mut b) = (pattern.split('/'), path.split('/'));
-    loop {
-        match (a.next(), b.next()) {
-            (None, None) => return true,
-            (Some(x), Some(y)) if x == y || x == "+" => {}
-            _ => return false,
-        }
-    }
+/// Whether the server asks for `sudo` on a path, by its own table.
+fn needs_sudo(path: &str) -> bool {
+    let below = [("sys/", "system"), ("auth/token/", "token")];
+    // The table is the same for every operation.
+    below.iter().any(|(mount, kind)| {
+        path.strip_prefix(mount).is_some_and(|rest| policy::paths::needs_sudo(kind, rest, Operation::Update))
+    })
 }
 
 #[cfg(test)]

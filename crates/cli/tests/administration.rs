@@ -268,3 +268,27 @@ fn plugins() {
         .run("plugin info auth userpass");
     assert_eq!(ran.out, "Key        Value\n---        -----\nbuiltin    true\nname       userpass\n");
 }
+
+#[test]
+fn plugins_are_registered_and_reloaded_as_vaults_client_asks() {
+    let body = r#"{"command":"my","sha256":"ab","version":"v1","args":["-x"]}"#;
+    let ran = World::new()
+        .with("PUT sys/plugins/catalog/auth/my", body, 400, r#"{"errors":["no plugins here"]}"#)
+        .run("plugin register -sha256=ab -version=v1 -args=-x auth my");
+    assert!(ran.code == 2 && ran.err.contains("no plugins here"), "{ran:?}");
+    let ran =
+        World::new().on("DELETE sys/plugins/catalog/auth/my?version=v1", 204, "").run("plugin deregister -version=v1 auth my");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "Success! Deregistered auth plugin: my\n"));
+    let body = r#"{"scope":"global","plugin":"my"}"#;
+    let ran = World::new()
+        .with("PUT sys/plugins/reload/backend", body, 202, r#"{"data":{"reload_id":"r1"}}"#)
+        .run("plugin reload -plugin=my -scope=global");
+    assert_eq!(ran.out, "Success! Reloading plugin: my, reload_id: r1\n");
+    let body = r#"{"scope":"","mounts":["a/","b/"]}"#;
+    let ran = World::new().with("PUT sys/plugins/reload/backend", body, 204, "").run("plugin reload -mounts=a/ -mounts=b/");
+    assert_eq!(ran.out, "Success! Reloaded mounts: [a/ b/]\n");
+    for words in ["plugin reload", "plugin reload -plugin=a -mounts=b", "plugin reload -plugin=a -scope=x", "plugin register x y"]
+    {
+        assert_eq!(World::new().run(words).code, 1, "{words}");
+    }
+}

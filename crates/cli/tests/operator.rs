@@ -326,3 +326,24 @@ fn a_broken_snapshot_leaves_no_file() {
     }
     assert_eq!(World::new().run(&format!("operator raft snapshot inspect {}", path.display())).code, 1);
 }
+
+#[test]
+fn break_glass_shares_are_asked_for_and_used_by_name() {
+    let body = r#"{"key":"aa","reset":false,"migrate":false,"break_glass":true}"#;
+    let status = r#"{"type":"static","initialized":true,"sealed":true,"t":2,"n":3,"recovery_seal":true,"break_glass":{"t":2,"n":5,"progress":1,"nonce":"x"}}"#;
+    let ran = World::new()
+        .with("PUT sys/unseal", body, 200, status)
+        .on("GET sys/leader", 503, r#"{"errors":["Vault is sealed"]}"#)
+        .run("operator unseal -break-glass aa");
+    assert!(ran.code == 0 && ran.out.contains("Break-Glass Shares") && ran.out.contains("2 of 5"), "{ran:?}");
+    assert!(ran.out.contains("Break-Glass Progress") && ran.out.contains("1/2"), "{ran:?}");
+    let ran = World::new().on("DELETE sys/break-glass", 204, "").run("operator break-glass -revoke");
+    assert_eq!(ran.out, "Success! Break-glass shares revoked (if there were any)\n");
+    let shown = r#"{"data":{"issued":true,"secret_shares":5,"secret_threshold":2,"issue_time":"t","last_used_time":null}}"#;
+    let ran = World::new().on("GET sys/break-glass", 200, shown).run("operator break-glass");
+    assert!(ran.code == 0 && ran.out.contains("secret_threshold"), "{ran:?}");
+    let status = r#"{"nonce":"n","started":true,"t":2,"n":5,"progress":0,"required":2,"pgp_fingerprints":null,"backup":false,"verification_required":false}"#;
+    let ran = World::new().on("GET sys/rekey-break-glass/init", 200, status).run("operator rekey -target=break-glass -status");
+    assert!(ran.code == 0 && ran.out.contains("0/2"), "{ran:?}");
+    assert_eq!(World::new().run("operator rekey -target=break-glass -backup-delete").code, 1);
+}

@@ -69,7 +69,7 @@ pub fn routes() -> Vec<Route<Pki>> {
 fn generate<'a>(_: &'a Pki, call: &'a mut Call<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         if call.path == "intermediate/cross-sign" {
-            let mut data = call.fields.raw().clone();
+            let mut data = call.request.data.clone();
             data.insert("exported".into(), "existing".into());
             call.fields = engine::Fields::decode(REQUEST, &[], &data)?;
         }

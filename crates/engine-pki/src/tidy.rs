@@ -145,7 +145,7 @@ fn tidy(_: &Pki, call: &mut Call<'_>) -> Outcome {
     let earlier: Last = setting(&mut call.view, "tidy/last")?;
     let mut last = Last {
         started: Some(call.now),
-        options: f.raw().clone(),
+        options: call.request.data.clone(),
         certificates_after: earlier.certificates_after,
         revocations_after: earlier.revocations_after,
         ..Last::default()

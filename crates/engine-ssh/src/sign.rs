@@ -12,8 +12,6 @@ use crate::roles::{self, CaRole, Role, split, texts};
 use crate::{Ssh, ca};
 
 const KEY_ID_DEFAULT: &str = "vault-{{token_display_name}}-{{public_key_hash}}";
-/// The only part of identity that reaches this engine.
-const ENTITY_ID: &str = "{{identity.entity.id}}";
 
 /// Declared fields of `sign`; `issue` has two more.
 pub const SIGN: [Field; 8] = [
@@ -155,8 +153,9 @@ fn principals(call: &Call<'_>, role: &CaRole, kind: CertType) -> Result<Vec<Stri
         Some(text) => split(text).map(str::to_owned).collect(),
         None if kind == CertType::Host || role.default_user.is_empty() => BTreeSet::new(),
         None => {
-            let user = rendered(&role.default_user, role.default_user_template, call)
-                .ok_or_else(|| EngineError::invalid("default_user cannot be rendered: only identity.entity.id is known here"))?;
+            let user = rendered(&role.default_user, role.default_user_template, call).ok_or_else(|| {
+                EngineError::invalid("default_user cannot be rendered: the caller's identity lacks what its template asks for")
+            })?;
             split(&user).map(str::to_owned).collect()
         }
     };
@@ -196,14 +195,11 @@ fn matches_principal(role: &CaRole, kind: CertType, allowed: &str, principal: &s
     }
 }
 
-/// Fills a template; `None` where it asks for what is not known here, so that the rule allows nothing.
+/// Fills a template; `None` where the caller's identity lacks what it asks for, so that the rule allows nothing. A value that would
+/// be more than one name, or any name, allows nothing either.
 fn rendered(text: &str, is_template: bool, call: &Call<'_>) -> Option<String> {
-    if !is_template {
-        return Some(text.to_owned());
-    }
-    let entity = &call.caller.entity_id;
-    let filled = if entity.is_empty() { text.to_owned() } else { text.replace(ENTITY_ID, entity) };
-    (!filled.contains("{{")).then_some(filled)
+    let is_one_name = |value: &str| !value.trim().is_empty() && !value.chars().any(|c| matches!(c, ',' | '*') || c.is_control());
+    if is_template { policy::fill(text, &call.caller.identity, is_one_name) } else { Some(text.to_owned()) }
 }
 
 fn key_id(call: &Call<'_>, name: &str, role: &CaRole, key: &PublicKey) -> Result<String, EngineError> {

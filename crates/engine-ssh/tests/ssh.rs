@@ -2,6 +2,8 @@
 //! ssh-keygen for these tests and are used nowhere.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
 
+use std::sync::Arc;
+
 use api_types::Operation::{Delete, List, Read, Update};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents,
@@ -245,9 +247,73 @@ async fn cve_class_r_no_certificate_for_everybody() {
     }
     role(&mut h, json!({"allow_empty_principals": true})).await;
     assert_eq!(sign(&mut h, json!({})).await.unwrap().principals, Vec::<String>::new());
-    h.caller.entity_id = "e-1".into();
-    role(&mut h, json!({"allowed_users": "u-{{identity.entity.id}}", "allowed_users_template": true})).await;
-    assert!(sign(&mut h, json!({"valid_principals": "u-e-1"})).await.is_ok());
+}
+
+/// A caller whose entity, alias and group have names and metadata; `login` is the entity's metadata of that name.
+fn known_as(h: &mut Harness<Ssh>, login: &str) {
+    let pairs = |k: &str, v: &str| [(k.to_owned(), v.to_owned())].into();
+    h.caller.identity = Arc::new(policy::Identity {
+        id: "e-1".into(),
+        name: "ada".into(),
+        metadata: pairs("login", login),
+        aliases: vec![policy::AliasFacts {
+            mount_accessor: "auth_x_1".into(),
+            id: "a-1".into(),
+            name: "ada@corp".into(),
+            metadata: pairs("host", "h1"),
+            ..policy::AliasFacts::default()
+        }],
+        groups: vec![policy::GroupFacts { id: "g-1".into(), name: "ops".into(), metadata: pairs("unix", "wheel") }],
+    });
+}
+
+#[tokio::test]
+async fn templates_are_filled_with_the_callers_identity() {
+    let mut h = scene().await;
+    for (template, principal) in [
+        ("u-{{identity.entity.id}}", "u-e-1"),
+        ("{{identity.entity.name}}", "ada"),
+        ("{{ identity.entity.metadata.login }}", "al"),
+        ("{{identity.entity.aliases.auth_x_1.name}}", "ada@corp"),
+        ("{{identity.entity.aliases.auth_x_1.metadata.host}}-x", "h1-x"),
+        ("{{identity.groups.names.ops.metadata.unix}}", "wheel"),
+        ("{{identity.groups.ids.g-1.name}}", "ops"),
+    ] {
+        known_as(&mut h, "al");
+        let rules = json!({"allowed_users": format!("fixed,{template}"), "allowed_users_template": true});
+        role(&mut h, rules.clone()).await;
+        for (asked, good) in [(principal, true), ("fixed", true), ("root", false), (template, false)] {
+            assert_eq!(sign(&mut h, json!({"valid_principals": asked})).await.is_ok(), good, "{template} {asked}");
+        }
+        let default = json!({"default_user": template, "default_user_template": true, "allowed_users": "*"});
+        role(&mut h, default).await;
+        assert_eq!(sign(&mut h, json!({})).await.unwrap().principals, [principal], "{template}");
+        h.caller.identity = Arc::default();
+        assert!(sign(&mut h, json!({})).await.is_err(), "{template}: a caller without entity has no user");
+        role(&mut h, rules).await;
+        assert!(sign(&mut h, json!({"valid_principals": principal})).await.is_err(), "{template}: and is allowed none");
+    }
+}
+
+#[tokio::test]
+async fn cve_class_b_a_templates_value_never_widens_the_role() {
+    let mut h = scene().await;
+    for value in ["*", "root,admin", "root\n", "", " "] {
+        known_as(&mut h, value);
+        role(&mut h, json!({"allowed_users": "{{identity.entity.metadata.login}}", "allowed_users_template": true})).await;
+        for asked in ["root", "admin", "*", value] {
+            assert!(sign(&mut h, json!({"valid_principals": asked})).await.is_err(), "{value:?} {asked:?}");
+        }
+        let rules = json!({"default_user": "{{identity.entity.metadata.login}}", "default_user_template": true,
+            "allowed_users": "root,admin"});
+        role(&mut h, rules).await;
+        assert!(sign(&mut h, json!({})).await.is_err(), "{value:?} as default user");
+    }
+    known_as(&mut h, "al");
+    for broken in ["{{identity.entity.metadata.login", "{{}}", "{{identity.entity.metadata.absent}}", "{{request.path}}"] {
+        role(&mut h, json!({"allowed_users": broken, "allowed_users_template": true})).await;
+        assert!(sign(&mut h, json!({"valid_principals": "al"})).await.is_err(), "{broken}");
+    }
 }
 
 #[tokio::test]

@@ -44,9 +44,7 @@ impl Policy {
                 _ => return Err(Fault::Server(format!("unsupported key type {}", self.kind))),
             },
         };
-        let mut text = self.prefix(version);
-        text.push_str(&codec::encode(sealed));
-        Ok((text, version))
+        Ok((codec::encode_onto(self.prefix(version), &sealed), version))
     }
 
     /// Decrypts a text that [`Self::encrypt`] or Vault made.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 /// Padding is needed, but bits that fall off the end may be set: what Go's `StdEncoding` takes.
@@ -18,11 +18,21 @@ const PEM_LINE_CHARS: usize = 64;
 
 /// Standard base64.
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
-    BASE64_STANDARD.encode(bytes)
+    base64_simd::STANDARD.encode_to_string(bytes)
+}
+
+/// The same behind what is in `out`.
+pub(crate) fn encode_onto(mut out: String, bytes: &[u8]) -> String {
+    base64_simd::STANDARD.encode_append(bytes, &mut out);
+    out
 }
 
 /// Decodes standard base64; line breaks are skipped, as Go does. The error names the place, never the content.
 pub(crate) fn decode(text: &str) -> Result<Vec<u8>, String> {
+    // Nearly every text is what the quick one takes, which is less than Go takes.
+    if let Ok(decoded) = base64_simd::STANDARD.decode_to_vec(text) {
+        return Ok(decoded);
+    }
     let decoded = match LENIENT.decode(text) {
         Err(_) if text.contains(['\r', '\n']) => {
             let joined: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect());
@@ -97,6 +107,23 @@ mod tests {
         ] {
             let got = decode(text);
             assert_eq!(got.as_deref().map_err(String::as_str), want.map(str::as_bytes), "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// The quick decoder takes a part of what the lenient one takes, and reads it alike.
+        #[test]
+        fn both_decoders_read_alike(text in "[A-Za-z0-9+/_=\\-\n ]{0,80}|([A-Za-z0-9+/]{4}){0,40}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?") {
+            if let Ok(quick) = base64_simd::STANDARD.decode_to_vec(&text) {
+                proptest::prop_assert_eq!(LENIENT.decode(&text).unwrap(), quick);
+            }
+        }
+
+        #[test]
+        fn what_is_encoded_comes_back(bytes: Vec<u8>) {
+            let text = encode(&bytes);
+            proptest::prop_assert_eq!(decode(&text).unwrap(), bytes.clone());
+            proptest::prop_assert_eq!(encode_onto("vault:v1:".to_owned(), &bytes), format!("vault:v1:{text}"));
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Caller {
     pub identity_policies: Vec<String>,
     /// The entity; empty if there is none.
     pub entity_id: String,
+    /// What templates may read of the entity; empty without one.
+    pub identity: Arc<policy::Identity>,
     /// Service or batch.
     pub token_type: TokenType,
     /// Names the token's cubbyhole; empty without a service token.
@@ -83,6 +85,25 @@ pub struct Call<'a> {
     pub entropy: &'a dyn Entropy,
     /// The server around the engine.
     pub system: &'a dyn System,
+}
+
+impl Call<'_> {
+    /// The same request inside another mount, for what is asked of its engine meanwhile: without path or fields, over the mount's
+    /// storage below `prefix` of this call's.
+    pub fn within<'c>(&'c mut self, operation: Operation, mount: &'c Mount, prefix: &str) -> Call<'c> {
+        Call {
+            request: self.request,
+            operation,
+            path: "",
+            fields: Fields::default(),
+            view: self.view.below(prefix),
+            mount,
+            caller: self.caller,
+            now: self.now,
+            entropy: self.entropy,
+            system: self.system,
+        }
+    }
 }
 
 #[cfg(test)]

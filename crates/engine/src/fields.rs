@@ -77,7 +77,7 @@ enum Decoded {
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
     values: BTreeMap<&'static str, Decoded>,
-    raw: Map,
+    decoded: bool,
 }
 
 impl Fields {
@@ -99,13 +99,12 @@ impl Fields {
             })?;
             values.insert(field.name, decoded);
         }
-        Ok(Self { values, raw: data.clone() })
+        Ok(Self { values, decoded: true })
     }
 
-    /// Body or query as sent, undeclared fields included.
-    #[must_use]
-    pub fn raw(&self) -> &Map {
-        &self.raw
+    /// Whether these are the fields of a call, and not yet the empty ones that every call begins with.
+    pub(crate) fn are_decoded(&self) -> bool {
+        self.decoded
     }
 
     /// Whether the field was sent (and not as null).

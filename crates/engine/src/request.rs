@@ -48,7 +48,8 @@ pub struct Request {
     pub upload: Option<Stream>,
     /// The client's token as presented; empty if there was none.
     pub token: SecretString,
-    /// Headers by lower-case name, without those that carry the token.
+    /// Headers by lower-case name, without those that carry the token. An engine sees those that its mount's
+    /// `passthrough_request_headers` names.
     pub headers: BTreeMap<String, Vec<String>>,
     /// Where it came from.
     pub connection: Connection,

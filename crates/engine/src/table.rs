@@ -261,8 +261,12 @@ pub trait Backend: Send + Sync {
     /// Whether the operation finds something at the path: `None` if the route has no such check.
     fn exists(&self, call: &mut Call<'_>) -> Result<Option<bool>, EngineError>;
 
-    /// Serves the call. `call.fields` is filled here from the route's declaration.
+    /// Serves the call. `call.fields` is filled here from the route's declaration, unless [`Backend::exists`] has filled it
+    /// for this very request.
     fn handle<'a>(&'a self, permit: &'a Permit, call: &'a mut Call<'_>) -> BoxFuture<'a, Outcome>;
+
+    /// Whether reads and listings only look at their transaction, and talk to nobody.
+    fn reads_quietly(&self) -> bool;
 
     /// Help for a path, or for the whole mount when the path is empty: text and OpenAPI fragment.
     fn help(&self, path: &str) -> Option<Value>;
@@ -302,6 +306,12 @@ impl<E: Engine> Backend for E {
 
     fn handle<'a>(&'a self, _permit: &'a Permit, call: &'a mut Call<'_>) -> BoxFuture<'a, Outcome> {
         serve(self, call)
+    }
+
+    fn reads_quietly(&self) -> bool {
+        let talks =
+            |m: &Method<E>| matches!(m.operation, Operation::Read | Operation::List) && matches!(m.handler, Handler::Async(_));
+        !self.table().routes().any(|route| route.methods.iter().any(talks))
     }
 
     fn help(&self, path: &str) -> Option<Value> {
@@ -376,12 +386,14 @@ pub(crate) fn serve<'a, E: Engine>(engine: &'a E, call: &'a mut Call<'_>) -> Box
     let Some(method) = route.method(call.operation) else {
         return Box::pin(std::future::ready(Err(EngineError::UnsupportedOperation)));
     };
-    match Fields::decode(route.fields, &captures, &call.request.data) {
-        Ok(fields) => call.fields = fields,
-        Err(EngineError::Invalid(text)) => {
-            return Box::pin(std::future::ready(Err(EngineError::Invalid(format!("Field validation failed: {text}")))));
+    if !call.fields.are_decoded() {
+        match Fields::decode(route.fields, &captures, &call.request.data) {
+            Ok(fields) => call.fields = fields,
+            Err(EngineError::Invalid(text)) => {
+                return Box::pin(std::future::ready(Err(EngineError::Invalid(format!("Field validation failed: {text}")))));
+            }
+            Err(e) => return Box::pin(std::future::ready(Err(e))),
         }
-        Err(e) => return Box::pin(std::future::ready(Err(e))),
     }
     let surplus = surplus_warnings(route, &captures, &call.request.data, call.operation);
     match method.handler {

@@ -27,6 +27,8 @@ struct Line {
     text: String,
     /// Blanks put between `key` and `text`.
     padding: usize,
+    /// Ends with the beginning of an object or list.
+    opens: bool,
 }
 
 fn lines(text: &str) -> Result<Vec<Line>, ParseError> {
@@ -117,7 +119,13 @@ fn line(text: &str, tokens: &[Token], depth: &mut usize) -> Line {
     let assigns = tokens.get(1).is_some_and(|t| t.kind == TokenKind::Assign);
     let attribute = assigns && opened == closed && !tokens.iter().any(|t| spans_lines(text, t));
     let (key, rest) = if attribute { tokens.split_at(1) } else { tokens.split_at(0) };
-    Line { indent, key: join(text, key), text: join(text, rest), padding: 1 }
+    Line {
+        indent,
+        key: join(text, key),
+        text: join(text, rest),
+        padding: 1,
+        opens: tokens.last().is_some_and(|t| opens(&t.kind)),
+    }
 }
 
 fn join(text: &str, tokens: &[Token]) -> String {
@@ -163,19 +171,18 @@ fn align(lines: &mut [Line]) {
 
 fn print(lines: &[Line]) -> String {
     let mut out = String::new();
-    let mut blanks = 0;
+    let (mut blanks, mut after_open) = (0, true);
     for line in lines {
         if line.key.is_empty() && line.text.is_empty() {
             blanks += 1;
             continue;
         }
         let closing = line.text.starts_with(['}', ']']);
-        let after_open = out.ends_with("{\n") || out.ends_with("[\n") || out.is_empty();
         let block_ended = line.indent == 0 && out.ends_with("\n}\n");
         if !closing && !after_open && (blanks > 0 || block_ended) {
             out.push('\n');
         }
-        blanks = 0;
+        (blanks, after_open) = (0, line.opens);
         out.extend(std::iter::repeat_n("  ", line.indent));
         out.push_str(&line.key);
         if !line.key.is_empty() {

@@ -230,6 +230,10 @@ path "d" {
     assert_eq!(fmt(ugly).unwrap(), pretty);
     assert_eq!(fmt(pretty).unwrap(), pretty);
     assert_eq!(fmt("a = <<EOF\n  x\n EOF\nb=1").unwrap(), "a = <<EOF\n  x\n EOF\nb = 1\n");
+    // Found by fuzzing: a comment that ends like an opened block is none, so the empty line behind it stays.
+    let commented = "a  = 1 # {\n\nbb = 2\n";
+    assert_eq!(fmt("a = 1 # {\n\n\nbb = 2").unwrap(), fmt(commented).unwrap());
+    assert_eq!(fmt(&fmt(commented).unwrap()).unwrap(), fmt(commented).unwrap());
     assert!(fmt("{\"a\":1}").is_err());
     assert!(fmt("a = ").is_err());
 }

@@ -104,10 +104,10 @@ fn check_kind(call: &Call<'_>) -> Result<(), OauthError> {
         "code" => {}
         _ => return Err(OauthError("unsupported_response_type", "unsupported response_type value")),
     }
-    if call.fields.raw().contains_key("request") {
+    if call.request.data.contains_key("request") {
         return Err(OauthError("request_not_supported", "request parameter is not supported"));
     }
-    if call.fields.raw().contains_key("request_uri") {
+    if call.request.data.contains_key("request_uri") {
         return Err(OauthError("request_uri_not_supported", "request_uri parameter is not supported"));
     }
     Ok(())

@@ -6,6 +6,7 @@
 //! cookies, retries, and any opinion on what an answer means.
 
 mod limits;
+mod presented;
 mod roots;
 
 use std::error::Error;
@@ -25,6 +26,7 @@ use crate::limits::{
     CLIENTS_MAX, CONNECT_TIMEOUT, IDLE_CONNECTION_MAX, REQUEST_TIMEOUT, REQUESTS_IN_FLIGHT_MAX, SYSTEM_ROOTS_REUSE, TURN_WAIT_MAX,
 };
 
+pub use presented::{Presented, put};
 pub use roots::has_certificate;
 
 /// Roots of a TLS connection.
@@ -64,6 +66,8 @@ pub enum Payload {
     Json(Vec<u8>),
     /// A POST of `application/x-www-form-urlencoded` text.
     Form(SecretString),
+    /// A PUT of nothing.
+    EmptyPut,
     /// A POST of another content type.
     Typed(&'static str, Vec<u8>),
 }
@@ -111,6 +115,8 @@ pub enum Reach {
     Anywhere,
     /// Nobody on a link-local address, where clouds keep their metadata: part of the URL comes from somebody else.
     NotLinkLocal,
+    /// Somebody on this machine or its link, whatever proxy the environment names: what is said there is for nobody else.
+    NoProxy,
 }
 
 /// The way out.
@@ -153,6 +159,7 @@ impl Outbound {
         let Ok(Ok(_turn)) = turn else { return Err(NoAnswer("too many requests to servers outside at once".to_owned())) };
         let request = match question.payload {
             Payload::None => client.get(url),
+            Payload::EmptyPut => client.put(url),
             Payload::Json(body) => client.post(url).header(CONTENT_TYPE, JSON).body(body),
             Payload::Form(body) => client.post(url).header(CONTENT_TYPE, FORM).body(body.expose().to_owned()),
             Payload::Typed(content_type, body) => client.post(url).header(CONTENT_TYPE, content_type).body(body),
@@ -216,7 +223,9 @@ impl Outbound {
             .with_root_certificates(roots::store(trust))
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder();
+        let builder = if self.reach == Reach::NoProxy { builder.no_proxy() } else { builder };
+        builder
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)

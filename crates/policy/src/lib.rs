@@ -26,4 +26,4 @@ pub use explain::{Explanation, Stanza, explain};
 pub use grant::{Denial, DenialReason, Grant, GrantKind};
 pub use lint::{Finding, Level, Mounts, lint};
 pub use pattern::Precedence;
-pub use template::{AliasFacts, GroupFacts, Identity};
+pub use template::{AliasFacts, GroupFacts, Identity, fill};

@@ -85,6 +85,7 @@ const SUDO: &[(&str, &str)] = &[
     ("system", "audit"),
     ("system", "audit/*"),
     ("system", "auth/*"),
+    ("system", "break-glass"),
     ("system", "config/auditing/*"),
     ("system", "config/cors"),
     ("system", "config/ui/headers/*"),
@@ -99,6 +100,7 @@ const SUDO: &[(&str, &str)] = &[
     ("system", "raw"),
     ("system", "raw/*"),
     ("system", "remount"),
+    ("system", "rekey-break-glass/*"),
     ("system", "replication/+/primary/*"),
     ("system", "replication/+/secondary/*"),
     ("system", "replication/primary/*"),
@@ -150,8 +152,8 @@ pub fn all_sudo() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 fn stands_in(table: &[(&str, &str)], mount_type: &str, path: &str) -> bool {
     // A dot segment or an empty one would be read differently further down.
-    let clean = !path.split('/').any(|s| s == "." || s == "..") && !path.contains("//") && !path.starts_with('/');
-    clean && table.iter().any(|(t, pattern)| *t == mount_type && matches(pattern, path))
+    let clean = || !path.split('/').any(|s| s == "." || s == "..") && !path.contains("//") && !path.starts_with('/');
+    table.iter().any(|(t, pattern)| *t == mount_type && matches(pattern, path)) && clean()
 }
 
 /// Compared segment by segment, without building a pattern: this runs for every request.

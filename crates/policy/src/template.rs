@@ -1,7 +1,8 @@
 //! `{{identity…}}` in a rule's path: read once when the policy is written, filled in for each caller.
 //!
 //! A value can never widen a rule: one that holds `/ + * ,` or a control character drops the rule (GHSA-59w7-v8rr-pr4p), and so
-//! does an ambiguous one (two aliases on one mount, CVE-2021-43998). Deliberately absent: templates outside paths.
+//! does an ambiguous one (two aliases on one mount, CVE-2021-43998). Other texts with the same holes (the roles of engines) are
+//! filled by [`fill`], which asks the engine what a value may hold.
 
 use std::collections::BTreeMap;
 
@@ -101,6 +102,13 @@ impl Template {
         }
         Some(out)
     }
+}
+
+/// Fills the `{{identity…}}` holes of a text that is no path. `None` if it is not well formed, if a value is missing or ambiguous,
+/// or if `may_stand` refuses one: only the engine knows what a value would mean there.
+#[must_use]
+pub fn fill(text: &str, identity: &Identity, may_stand: impl Fn(&str) -> bool) -> Option<String> {
+    Template::parse(text).ok()?.fill(|selector| identity.select(selector).filter(|v| may_stand(v)))
 }
 
 impl Identity {

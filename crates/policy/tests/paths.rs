@@ -191,6 +191,6 @@ fn sudo_is_asked_for_where_the_contract_says() {
     for (mount, path, want) in table {
         assert_eq!(paths::needs_sudo(mount, path, Operation::Update), want, "{mount} {path}");
     }
-    assert_eq!(paths::all_sudo().count(), 36);
+    assert_eq!(paths::all_sudo().count(), 38);
     assert!(paths::all_open().all(|(mount, path)| !paths::needs_sudo(mount, path, Operation::Update)));
 }

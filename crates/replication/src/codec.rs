@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage::{Changeset, StoreError};
 
-use crate::types::{Entry, LogId, Member, Membership, Proposal, StoredMembership, Vote};
+use crate::types::{Entry, LogId, Member, Membership, Proposal, StoredMembership, Ticket, Vote};
 
 /// Format number before every record.
 const FORMAT: u8 = 1;
@@ -25,6 +25,8 @@ pub(crate) mod meta {
     /// Position of the last snapshot that was installed: only there may the state lead the log.
     pub(crate) const INSTALLED: &[u8] = b"raft/installed";
     pub(crate) const INSTALLING: &[u8] = b"raft/installing";
+    /// Addresses that nodes told of themselves.
+    pub(crate) const PLACES: &[u8] = b"raft/places";
 }
 
 /// Position of an entry.
@@ -126,6 +128,7 @@ enum Body<C> {
     Change(C),
     Members(Members),
     Restore([u8; 16]),
+    Ticketed(Ticket, C),
 }
 
 /// Encodes a log entry.
@@ -134,6 +137,7 @@ pub(crate) fn encode_entry(entry: &Entry) -> Result<Vec<u8>, StoreError> {
         EntryPayload::Blank => Body::Blank,
         EntryPayload::Normal(Proposal::Change(change)) => Body::Change(change.as_ref()),
         EntryPayload::Normal(Proposal::Restore(token)) => Body::Restore(*token),
+        EntryPayload::Normal(Proposal::Ticketed(ticket, change)) => Body::Ticketed(*ticket, change.as_ref()),
         EntryPayload::Membership(m) => Body::Members(m.into()),
     };
     encode(&Record { at: (&entry.log_id).into(), body })
@@ -148,6 +152,7 @@ pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<Entry, StoreError
     let payload = match record.body {
         Body::Blank => EntryPayload::Blank,
         Body::Change(change) => EntryPayload::Normal(Proposal::Change(Arc::new(change))),
+        Body::Ticketed(ticket, change) => EntryPayload::Normal(Proposal::Ticketed(ticket, Arc::new(change))),
         Body::Restore(token) => EntryPayload::Normal(Proposal::Restore(token)),
         Body::Members(m) => EntryPayload::Membership(m.restore()?),
     };

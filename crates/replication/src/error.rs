@@ -35,9 +35,8 @@ pub enum OpenError {
 /// Why a change is not known to be committed, or a read not known to be current.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// Another node leads, or none does at present. The change was not appended here, or was discarded for another
-    /// leader's log; checks make a repeated proposal safe.
-    #[error("this node is not the leader")]
+    /// No leader took it within the patience of the settings. The change is not in the log and never will be by this call.
+    #[error("no leader could be reached")]
     NotLeader {
         /// Who leads, if known.
         leader: Option<Peer>,
@@ -61,10 +60,74 @@ pub enum ProposeError {
     /// The disk is full. Proposals work again once there is room, and one that had begun may still be committed then.
     #[error("storage: {0}")]
     Full(String),
-    /// There are other nodes, which could not follow.
-    #[error("the state of a cluster cannot be replaced while it has more than one node; remove the others first")]
-    Followed,
+    /// The connection or the leader was lost after the change was handed over, and nothing told in time what became of it.
+    /// It may or may not be committed; it must not be repeated unseen.
+    #[error("it is not known whether the change was committed")]
+    Unknown,
+    /// This node was removed from its cluster.
+    #[error("this node was removed from the cluster")]
+    Removed,
     /// The replica is shut down.
     #[error("replication is shut down")]
     Shutdown,
+}
+
+/// Why a call of another node is refused. What a caller may know about it travels in the answer, so this is mostly for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The bytes are not what they should be, or of a format this program does not know.
+    #[error("the message cannot be read: {0}")]
+    Malformed(String),
+    /// The message is larger than any that a node sends.
+    #[error("a message of {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It speaks for another node than the one that sent it.
+    #[error("the message is not of the node that sent it")]
+    Impersonation,
+    /// The caller is no member and brings a snapshot.
+    #[error("the caller is no member of this cluster")]
+    Stranger,
+    /// This node stops, or its disk failed.
+    #[error("this node does not take part: {0}")]
+    Stopped(String),
+}
+
+/// Why the membership or the lead does not change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// Only the leader changes the membership; it is another node, or nobody knows it at present.
+    #[error("this node is not the leader")]
+    NotLeader {
+        /// Who leads, if known.
+        leader: Option<Peer>,
+    },
+    /// There is no node of this name.
+    #[error("no node {0:?} is in the cluster")]
+    NoSuchNode(String),
+    /// The name belongs to a node with another identity, such as one whose data was lost.
+    #[error("the name {0:?} belongs to another node of the cluster; remove that one first")]
+    Taken(String),
+    /// Without this node nobody could vote.
+    #[error("{0:?} is the only voter")]
+    LastVoter(String),
+    /// There is nobody who could lead instead.
+    #[error("there is no other voter that could take over")]
+    Alone,
+    /// Every voter that could lead was asked, and none took over in time.
+    #[error("no other voter took over the lead in time")]
+    NoSuccessor,
+    /// The change before is not completed.
+    #[error("another change of the membership is under way")]
+    Busy,
+    /// It was not confirmed in time; it may still come about.
+    #[error("the change of the membership was not confirmed in time")]
+    Unconfirmed,
+    /// As for proposals.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
 }

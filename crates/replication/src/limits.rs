@@ -6,6 +6,9 @@ use std::time::Duration;
 /// and metadata fits; anything beyond is refused before it reaches the log.
 pub const MAX_CHANGE_BYTES: usize = 40 * 1024 * 1024;
 
+/// Greatest message of one node to another, without a snapshot: a full chunk of the log and one entry of the greatest size.
+pub const MAX_MESSAGE_BYTES: usize = MAX_CHANGE_BYTES + 8 * 1024 * 1024;
+
 /// Greatest stored name. The stores keep key lengths in 16 bits.
 pub(crate) const MAX_KEY_BYTES: usize = 60 * 1024;
 
@@ -56,3 +59,45 @@ pub(crate) const SEGMENT_BYTES: u64 = 1024 * 1024;
 
 /// Log kept by a node that has no followers to serve.
 pub(crate) const SOLE_LOG_BYTES: u64 = SEGMENT_BYTES;
+
+/// How long a follower may take to write entries to its disk and answer. A dead peer holds up nothing but what is sent to it.
+pub(crate) const APPEND_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long one question to the leader may take before it is asked again.
+pub(crate) const READ_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pause before a leader that did not take a proposal, or could not be reached, is asked again. A new leader ends it at once.
+pub(crate) const LEADER_RETRY: Duration = Duration::from_millis(20);
+
+/// Longest address that is believed. DNS names have at most 253 characters.
+pub(crate) const MAX_ADDRESS_BYTES: usize = 1024;
+
+/// Addresses taken from one message; clusters have single-digit numbers of nodes.
+pub(crate) const MAX_PLACES: usize = 256;
+
+/// Motions remembered for each other node: far more than can be under way at once.
+pub(crate) const DESK_MOTIONS: usize = 8192;
+
+/// Processes whose motions are remembered; a restarted node is a new one.
+pub(crate) const DESK_ORIGINS: usize = 64;
+
+/// How often a node says where it is while the membership does not know it, or while nobody leads.
+pub(crate) const HELLO_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long one of those calls may take.
+pub(crate) const HELLO_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a voter has to take over the lead before the next is asked; also how lately it must have answered to be the first.
+pub(crate) const SUCCESSION_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the entry that replaces the state may take in a cluster. Each node writes its whole state meanwhile.
+pub(crate) const RESTORE_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How many times the log's limits it may grow for the sake of a follower that answers but lags. Then it gets a snapshot.
+pub(crate) const LAG_FACTOR: u64 = 4;
+
+/// A follower that answered within this time is worth waiting for.
+pub(crate) const LIVE: Duration = Duration::from_secs(5);
+
+/// How long a snapshot that was asked for, and costs nothing, is waited for before it is asked for again.
+pub(crate) const SNAPSHOT_RETRY: Duration = Duration::from_millis(100);

@@ -75,7 +75,11 @@ impl LogStore {
         let disk = Arc::new(disk);
         let view = Arc::new(Mutex::new(View { last, purged, vote, ..View::default() }));
         let written = Arc::clone(&view);
-        let writer = Writer::start(Arc::clone(&disk), Arc::clone(&shared), move |index| written.lock().written(index))?;
+        let counting = Arc::clone(&shared);
+        let writer = Writer::start(Arc::clone(&disk), Arc::clone(&shared), move |index| {
+            written.lock().written(index);
+            counting.set_logged(index + 1);
+        })?;
         let hold = Hold::on(&shared);
         Ok(Self(Arc::new(Log { disk, shared, view, writer, grown_bytes, _hold: hold })))
     }
@@ -95,6 +99,11 @@ impl LogStore {
     /// The last index that was purged.
     pub(crate) fn purged_index(&self) -> Option<u64> {
         self.0.view.lock().purged.map(|id| id.index())
+    }
+
+    /// Lets the state wait for this log, see [`Shared::logged`].
+    pub(crate) fn hold_state_back(&self) {
+        self.0.shared.keep_count_of_log(self.last_index().map_or(0, |index| index + 1));
     }
 
     /// The last index of the log.
@@ -237,7 +246,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let range = self.0.view.lock().truncate(last_log_id);
         let Some(range) = range else { return Ok(()) };
         let after = last_log_id.as_ref().map(Position::from);
-        self.submit(Write::Truncate { after, from: *range.start(), to: *range.end() }).await
+        // openraft appends nothing before this is done.
+        self.submit(Write::Truncate { after, from: *range.start(), to: *range.end() }).await?;
+        self.0.shared.set_logged(*range.start());
+        Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {

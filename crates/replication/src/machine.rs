@@ -3,25 +3,26 @@
 //! from the log. It can trail the log on disk, never lead it, and the log is purged only behind what is synced.
 
 use std::io;
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
-use serde::{Deserialize, Serialize};
-use storage::{Batch, Changeset, Durability, Overlay, Space, Store, StoreError};
+use storage::{Batch, Changeset, Durability, Overlay, Space, Store, StoreError, versioned};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::codec::{self, Position, Roster, meta};
 use crate::error::OpenError;
-use crate::limits::{APPLY_BATCH_BYTES, APPLY_BATCH_ENTRIES, FULL_DISK_RETRY, INSTALL_BATCH_BYTES, INSTALL_BATCH_KEYS};
+use crate::install::{Installing, replace_state};
+use crate::limits::{APPLY_BATCH_BYTES, APPLY_BATCH_ENTRIES, FULL_DISK_RETRY};
 use crate::log::read_meta;
 use crate::restore::{self, Token};
+use crate::runtime;
 use crate::shared::{Hold, Shared};
 use crate::snapshot::StateSnapshot;
-use crate::types::{Applied, LogId, Membership, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::types::{Applied, LogId, Membership, Proposal, Snapshot, SnapshotMeta, StoredMembership, Ticket, TypeConfig};
 
 /// Told what changed, so that caches can drop it. Called on the thread that applies: must not block or wait.
 pub trait Observer: Send + Sync {
@@ -29,6 +30,9 @@ pub trait Observer: Send + Sync {
     /// Entries come by ascending index, each once per process (again after a restart, when replayed). Conflicts and
     /// entries without writes are not reported.
     fn applied(&self, index: u64, keys: &[&[u8]]);
+
+    /// The whole state is about to be replaced by a snapshot, record by record. Whoever reads from now on reads of two states.
+    fn replacing(&self) {}
 
     /// The whole state was replaced by a snapshot.
     fn reset(&self);
@@ -62,6 +66,7 @@ struct Run {
 struct Pending {
     id: LogId,
     change: Option<Arc<Changeset>>,
+    ticket: Option<Ticket>,
     committed: bool,
     responder: Option<ApplyResponder<TypeConfig>>,
 }
@@ -131,13 +136,20 @@ impl Machine {
         self.applied = Some(last);
         for entry in &run.entries {
             if let (true, Some(change)) = (entry.committed, &entry.change) {
-                let keys: Vec<&[u8]> = change.writes.iter().map(|w| w.key.as_slice()).collect();
+                let keys = change.writes.iter().map(|w| w.key.as_slice()).filter(|key| !restore::is_staged(key));
+                let keys: Vec<&[u8]> = keys.collect();
                 if !keys.is_empty() {
                     self.observer.applied(entry.id.index(), &keys);
                 }
             }
         }
-        self.shared.set_applied(last.committed_leader_id().term, last.index());
+        self.shared.set_applied_index(last.index());
+        for entry in &run.entries {
+            if let Some(ticket) = entry.ticket {
+                self.shared.ledger.applied(ticket, Applied { index: entry.id.index(), committed: entry.committed });
+            }
+        }
+        self.shared.set_applied_term(last.committed_leader_id().term);
         for entry in run.entries {
             if let Some(responder) = entry.responder {
                 responder.send(Applied { index: entry.id.index(), committed: entry.committed });
@@ -189,62 +201,73 @@ impl Machine {
     async fn install(&mut self, meta: &SnapshotMeta, snapshot: StateSnapshot, restored: bool) -> Result<(), StoreError> {
         let at = meta.last_log_id.as_ref().map(Position::from);
         let installing = Installing { at, roster: Roster::from(&meta.last_membership), restored };
-        let store = Arc::clone(&self.store);
+        let (store, observer) = (Arc::clone(&self.store), Arc::clone(&self.observer));
         let path = self.install_path();
-        let work = move || {
+        // It can be begun again at any time, also after it was carried out in part.
+        let work = Arc::new(move || -> Result<(), StoreError> {
             let snapshot = match &path {
                 Some(path) => snapshot.spool(path)?,
-                None => snapshot,
+                None => snapshot.clone(),
             };
             snapshot.each(&mut |_, _| ControlFlow::Continue(()))?; // a damaged file must not cost the old state
             let mut mark = Batch::default();
             mark.put(Space::Meta, self::meta::INSTALLING, codec::encode(&installing)?);
             store.commit(mark, Durability::Synced)?;
+            observer.replacing();
             replace_state(&*store, &installing, &snapshot)?;
             if let Some(Err(error)) = path.as_ref().map(std::fs::remove_file) {
                 tracing::warn!(%error, "the installed snapshot's file stays behind");
             }
             Ok(())
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|e| codec::corrupt("snapshot installation", e.to_string()))??;
+        });
+        let mut waited = false;
+        loop {
+            let work = Arc::clone(&work);
+            match runtime::blocking(move || work()).await.map_err(|e| codec::corrupt("snapshot installation", e.to_string()))? {
+                Err(e @ StoreError::Full(_)) if !self.shared.stopping() => {
+                    waited = true;
+                    self.shared.set_full(Some(&e));
+                    tokio::time::sleep(FULL_DISK_RETRY).await;
+                }
+                other => break other?,
+            }
+        }
+        if waited {
+            self.shared.set_full(None);
+        }
+        // Before the term of the snapshot shows: who waits for an entry must not take it for one that never came.
+        self.shared.ledger.jumped();
         self.load()?;
         self.observer.reset();
         Ok(())
     }
 
-    /// Carries out an entry that replaces the state. `false`: its file is not there, or not whole, and the state stays. Nobody
-    /// was told otherwise: the file is removed only when the state that came from it cannot be lost.
+    /// Carries out an entry that replaces the state by what is staged, see `restore`. `false`: not all of it is there, on any
+    /// node, and the state stays.
     async fn restore(&mut self, id: LogId, token: &Token) -> Result<bool, StoreError> {
-        let (Some(dir), Some(path)) = (self.snapshot_dir.clone(), self.install_path()) else { return Ok(false) };
-        let received = restore::path_of(&dir, token);
-        let linked = || {
-            let _ = std::fs::remove_file(&path); // what an earlier crash may have left
-            std::fs::hard_link(&received, &path).or_else(|_| std::fs::copy(&received, &path).map(drop))?;
-            std::fs::File::open(&path)?.sync_all()?;
-            std::fs::File::open(&dir)?.sync_all()
-        };
-        let snapshot = StateSnapshot::of_file(path.clone());
-        let usable = linked().is_ok() && snapshot.each(&mut |_, _| ControlFlow::Continue(())).is_ok();
-        if !usable {
-            tracing::error!(path = %received.display(), "a snapshot was to be restored, but its file is not whole; the state stays");
+        let view = self.store.snapshot()?;
+        let stage = restore::stage(token);
+        let expected = view.get(Space::State, &stage)?;
+        let staged = StateSnapshot::staged(view, stage);
+        let counted = staged.clone();
+        // A large state takes a while, and others must hear from this node meanwhile.
+        let count = runtime::blocking(move || {
+            let mut count = 0_u64;
+            let counting = counted.each(&mut |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            });
+            counting.map(|()| count)
+        });
+        let count = count.await.map_err(|e| codec::corrupt("staged records", e.to_string()))??;
+        if !expected.is_some_and(|stored| versioned(&stored).is_ok_and(|(_, value)| value == count.to_be_bytes())) {
+            tracing::error!("a state was to be restored, but not all of its records are there; the old state stays");
             return Ok(false);
         }
         let meta = SnapshotMeta { last_log_id: Some(id), last_membership: self.membership.clone() };
-        self.install(&meta, snapshot, true).await?;
-        if let Err(error) = restore::forget(&dir) {
-            tracing::warn!(%error, "the file of a restored snapshot stays behind");
-        }
+        self.install(&meta, staged, true).await?;
         Ok(true)
     }
-}
-
-/// Says that the state is being replaced, and by what.
-#[derive(Serialize, Deserialize)]
-struct Installing {
-    at: Option<Position>,
-    roster: Roster,
-    /// The records have no version of their own: they get the index of `at`.
-    restored: bool,
 }
 
 impl Run {
@@ -253,7 +276,7 @@ impl Run {
     }
 
     fn add(&mut self, overlay: &mut Overlay<'_>, (entry, responder): EntryResponder<TypeConfig>) -> Result<(), StoreError> {
-        let mut pending = Pending { id: entry.log_id, change: None, committed: true, responder };
+        let mut pending = Pending { id: entry.log_id, change: None, ticket: None, committed: true, responder };
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(members) => self.set_membership(entry.log_id, members),
@@ -261,13 +284,20 @@ impl Run {
                 self.restore = Some(token);
                 pending.committed = false;
             }
-            EntryPayload::Normal(Proposal::Change(change)) => {
-                pending.committed = overlay.apply(&change, entry.log_id.index(), &mut self.batch)?;
-                self.bytes += change.writes.iter().map(|w| w.value.as_ref().map_or(0, Vec::len)).sum::<usize>();
-                pending.change = Some(change);
+            EntryPayload::Normal(Proposal::Change(change)) => self.change(overlay, &mut pending, change)?,
+            EntryPayload::Normal(Proposal::Ticketed(ticket, change)) => {
+                pending.ticket = Some(ticket);
+                self.change(overlay, &mut pending, change)?;
             }
         }
         self.entries.push(pending);
+        Ok(())
+    }
+
+    fn change(&mut self, overlay: &mut Overlay<'_>, pending: &mut Pending, change: Arc<Changeset>) -> Result<(), StoreError> {
+        pending.committed = overlay.apply(&change, pending.id.index(), &mut self.batch)?;
+        self.bytes += change.writes.iter().map(|w| w.value.as_ref().map_or(0, Vec::len)).sum::<usize>();
+        pending.change = Some(change);
         Ok(())
     }
 
@@ -303,6 +333,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 }
             }
             drop(overlay);
+            if let Some(last) = run.entries.last() {
+                self.shared.logged(last.id.index()).await.map_err(|e| self.fatal(&e))?;
+            }
             self.finish(run).await.map_err(|e| self.fatal(&e))?;
             if ended {
                 return Ok(());
@@ -334,54 +367,5 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         std::mem::replace(&mut self.0, Err(io::Error::other("a snapshot is taken once")))
-    }
-}
-
-/// Replaces the state by the snapshot's. The caller has left a durable mark; it goes with the last commit, so a crash
-/// anywhere in between starts this again.
-fn replace_state(store: &dyn Store, mark: &Installing, snapshot: &StateSnapshot) -> Result<(), StoreError> {
-    clear_state(store)?;
-    let version = mark.at.filter(|_| mark.restored).map(|at| at.index.to_be_bytes());
-    let mut batch = Batch::default();
-    let mut bytes = 0;
-    let mut failed = None;
-    snapshot.each(&mut |key, value| {
-        batch.put(Space::State, key, [version.as_ref().map_or(&[][..], |v| v), value].concat());
-        bytes += key.len() + value.len();
-        if bytes >= INSTALL_BATCH_BYTES {
-            bytes = 0;
-            if let Err(e) = store.commit(std::mem::take(&mut batch), Durability::Buffered) {
-                failed = Some(e);
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    if let Some(e) = failed {
-        return Err(e);
-    }
-    match mark.at {
-        Some(at) => {
-            batch.put(Space::Meta, meta::APPLIED, codec::encode(&at)?);
-            batch.put(Space::Meta, meta::INSTALLED, codec::encode(&at)?);
-        }
-        None => batch.delete(Space::Meta, meta::APPLIED),
-    }
-    batch.put(Space::Meta, meta::MEMBERSHIP, codec::encode(&mark.roster)?);
-    batch.delete(Space::Meta, meta::INSTALLING);
-    store.commit(batch, Durability::Synced)
-}
-
-fn clear_state(store: &dyn Store) -> Result<(), StoreError> {
-    loop {
-        let mut batch = Batch::default();
-        store.scan(Space::State, Bound::Unbounded, Bound::Unbounded, &mut |key, _| {
-            batch.delete(Space::State, key);
-            if batch.ops.len() < INSTALL_BATCH_KEYS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        if batch.is_empty() {
-            return Ok(());
-        }
-        store.commit(batch, Durability::Buffered)?;
     }
 }

@@ -17,8 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec;
+use crate::limits::APPEND_PATIENCE;
 use crate::snapshot::StateSnapshot;
 use crate::types::{Member, Snapshot, TypeConfig, Vote};
+use crate::wire::Wire;
 
 /// Which request the bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,9 +33,41 @@ pub enum Rpc {
     PreVote,
     /// Invitation to take over the lead.
     TransferLeader,
+    /// A change, for the leader to put into the log.
+    Propose,
+    /// How far the leader's log is committed, once a majority has confirmed that it still leads.
+    ReadIndex,
+    /// Where the nodes can be reached, both ways.
+    Hello,
 }
 
-/// The peer did not answer; openraft backs off and tries again.
+impl Rpc {
+    /// All of them, for a transport's table of paths.
+    pub const ALL: [Self; 7] =
+        [Self::Append, Self::Vote, Self::PreVote, Self::TransferLeader, Self::Propose, Self::ReadIndex, Self::Hello];
+
+    /// A word that names it on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Vote => "vote",
+            Self::PreVote => "pre-vote",
+            Self::TransferLeader => "transfer-leader",
+            Self::Propose => "propose",
+            Self::ReadIndex => "read-index",
+            Self::Hello => "hello",
+        }
+    }
+
+    /// The reverse of [`Rpc::as_str`].
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rpc| rpc.as_str() == word)
+    }
+}
+
+/// The peer did not answer, or refused; openraft backs off and tries again.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreachable(pub String);
@@ -41,14 +75,25 @@ pub struct Unreachable(pub String);
 /// What a call to a peer ends in.
 pub type Answer<'a> = BoxFuture<'a, Result<Bytes, Unreachable>>;
 
-/// The way to the other nodes. `address` is the cluster address in the membership; an implementation must make sure that
-/// it speaks to the node named `node_id`, since an address can pass to another node.
+/// Who is called. An implementation must make sure that it speaks to the node with this raft id, since an address can pass
+/// to another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct To<'a> {
+    /// The node's identity.
+    pub raft_id: u64,
+    /// The operator's name for it.
+    pub node_id: &'a str,
+    /// `host:port` of its cluster port, as far as known.
+    pub address: &'a str,
+}
+
+/// The way to the other nodes. It may be called on replication's own thread, so work on connections belongs elsewhere.
 pub trait Peers: Send + Sync + 'static {
     /// Delivers one request and returns the peer's answer. Gives up after `timeout`.
-    fn call(&self, node_id: &str, address: &str, rpc: Rpc, body: Bytes, timeout: Duration) -> Answer<'_>;
+    fn call(&self, to: To<'_>, rpc: Rpc, body: Bytes, timeout: Duration) -> Answer<'_>;
 
     /// Delivers a snapshot: `head` first, then the bytes of [`StateSnapshot::write_to`]. Gives up when nothing moves for `timeout`.
-    fn send_snapshot(&self, node_id: &str, address: &str, head: Bytes, state: StateSnapshot, timeout: Duration) -> Answer<'_>;
+    fn send_snapshot(&self, to: To<'_>, head: Bytes, state: StateSnapshot, timeout: Duration) -> Answer<'_>;
 }
 
 /// No other node can be reached: the single node's [`Peers`].
@@ -63,37 +108,36 @@ impl Alone {
 }
 
 impl Peers for Alone {
-    fn call(&self, _: &str, address: &str, _: Rpc, _: Bytes, _: Duration) -> Answer<'_> {
-        Self::answer(address)
+    fn call(&self, to: To<'_>, _: Rpc, _: Bytes, _: Duration) -> Answer<'_> {
+        Self::answer(to.address)
     }
 
-    fn send_snapshot(&self, _: &str, address: &str, _: Bytes, _: StateSnapshot, _: Duration) -> Answer<'_> {
-        Self::answer(address)
+    fn send_snapshot(&self, to: To<'_>, _: Bytes, _: StateSnapshot, _: Duration) -> Answer<'_> {
+        Self::answer(to.address)
     }
 }
 
 /// Makes a [`Line`] to each node.
-pub(crate) struct Network(pub(crate) Arc<dyn Peers>);
+pub(crate) struct Network(pub(crate) Arc<Wire>);
 
-/// The line to one node.
+/// The line to one node, wherever it is at present.
 pub(crate) struct Line {
-    peers: Arc<dyn Peers>,
+    wire: Arc<Wire>,
+    id: u64,
     member: Member,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Line;
 
-    async fn new_client(&mut self, _: u64, node: &Member) -> Line {
-        Line { peers: Arc::clone(&self.0), member: node.clone() }
+    async fn new_client(&mut self, id: u64, node: &Member) -> Line {
+        Line { wire: Arc::clone(&self.0), id, member: node.clone() }
     }
 }
 
 impl Line {
     async fn call<Q: Serialize, A: DeserializeOwned>(&self, rpc: Rpc, request: &Q, timeout: Duration) -> Result<A, Unreachable> {
-        let body = codec::encode(request).map_err(|e| Unreachable(e.to_string()))?;
-        let answer = self.peers.call(&self.member.node_id, &self.member.address, rpc, body.into(), timeout).await?;
-        codec::decode("answer of a peer", &answer).map_err(|e| Unreachable(e.to_string()))
+        self.wire.call(self.id, &self.member, rpc, request, timeout).await
     }
 
     async fn deliver(
@@ -102,9 +146,7 @@ impl Line {
         state: StateSnapshot,
         timeout: Duration,
     ) -> Result<SnapshotResponse<TypeConfig>, Unreachable> {
-        let member = &self.member;
-        let answer = self.peers.send_snapshot(&member.node_id, &member.address, head.into(), state, timeout).await?;
-        codec::decode("answer of a peer", &answer).map_err(|e| Unreachable(e.to_string()))
+        self.wire.send_snapshot(self.id, &self.member, head, state, timeout).await
     }
 }
 
@@ -116,7 +158,15 @@ impl RaftNetworkV2<TypeConfig> for Line {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(Rpc::Append, &rpc, option.soft_ttl()).await.map_err(unreachable)
+        // A heartbeat is timed by the core. What carries entries is written to the peer's disk before it is answered.
+        let timeout = if rpc.entries.is_empty() { option.hard_ttl() } else { APPEND_PATIENCE };
+        match self.call(Rpc::Append, &rpc, timeout).await.map_err(unreachable)? {
+            // There is nothing before the beginning that could differ; openraft would not survive the claim.
+            AppendEntriesResponse::Conflict if rpc.prev_log_id.is_none() => {
+                Err(unreachable(Unreachable("the peer's answer contradicts itself".to_owned())))
+            }
+            answer => Ok(answer),
+        }
     }
 
     async fn vote(
@@ -176,6 +226,7 @@ mod tests {
     use openraft::errors::StreamingError;
 
     use super::*;
+    use crate::wire::Reply;
 
     /// Answers every call with fixed bytes and remembers what was asked.
     struct Echo {
@@ -184,21 +235,21 @@ mod tests {
     }
 
     impl Peers for Echo {
-        fn call(&self, _: &str, address: &str, rpc: Rpc, body: Bytes, _: Duration) -> Answer<'_> {
-            assert_eq!(address, "b:8201");
+        fn call(&self, to: To<'_>, rpc: Rpc, body: Bytes, _: Duration) -> Answer<'_> {
+            assert_eq!((to.raft_id, to.address), (2, "b:8201"));
             assert_eq!(body.first(), Some(&1), "the format number");
             self.asked.lock().unwrap().push(rpc);
             Box::pin(future::ready(self.answer.clone().map(Bytes::from).map_err(Unreachable)))
         }
 
-        fn send_snapshot(&self, _: &str, _: &str, _: Bytes, _: StateSnapshot, _: Duration) -> Answer<'_> {
+        fn send_snapshot(&self, _: To<'_>, _: Bytes, _: StateSnapshot, _: Duration) -> Answer<'_> {
             Box::pin(future::ready(self.answer.clone().map(Bytes::from).map_err(Unreachable)))
         }
     }
 
     async fn line(peers: Arc<dyn Peers>) -> Line {
         let member = Member { address: "b:8201".to_owned(), ..Member::default() };
-        Network(peers).new_client(2, &member).await
+        Network(Arc::new(Wire::new(peers, 1))).new_client(2, &member).await
     }
 
     fn option() -> RPCOption {
@@ -226,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn a_refused_pre_vote_stays_refused() {
         let refusal = VoteResponse::<TypeConfig>::new(Vote::new_committed(9, 2), None, false);
-        let peers = Arc::new(Echo { answer: Ok(codec::encode(&refusal).unwrap()), asked: Mutex::default() });
+        let peers = Arc::new(Echo { answer: Ok(codec::encode(&Reply::Done(&refusal)).unwrap()), asked: Mutex::default() });
         let mut line = line(Arc::<Echo>::clone(&peers)).await;
         assert_eq!(line.pre_vote(ballot(), option()).await, Ok(refusal.clone()));
         assert_eq!(line.vote(ballot(), option()).await, Ok(refusal));
@@ -237,7 +288,7 @@ mod tests {
     async fn a_handover_is_delivered_and_its_refusal_comes_back() {
         let refusal: TransferLeaderResponse<TypeConfig> =
             Err(openraft::raft::TransferLeaderError::LogNotFlushed { expected: None, actual: None });
-        let peers = Arc::new(Echo { answer: Ok(codec::encode(&refusal).unwrap()), asked: Mutex::default() });
+        let peers = Arc::new(Echo { answer: Ok(codec::encode(&Reply::Done(&refusal)).unwrap()), asked: Mutex::default() });
         let mut line = line(Arc::<Echo>::clone(&peers)).await;
         let handover = TransferLeaderRequest::new(Vote::new_committed(3, 1), 2, None);
         assert_eq!(line.transfer_leader(handover, option()).await, Ok(refusal));

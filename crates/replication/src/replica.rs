@@ -4,38 +4,42 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, Fatal, ForwardToLeader, InitializeError, LinearizableReadError, RaftError};
-use openraft::{ReadPolicy, ServerState};
-use secret::SystemEntropy;
+use openraft::errors::{ClientWriteError, InitializeError, RaftError};
+use parking_lot::Mutex;
 use storage::{Changeset, Check, Store};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::codec::{Position, meta};
 use crate::config::Settings;
+use crate::desk::Desk;
 use crate::error::{OpenError, ProposeError};
+use crate::hello;
 use crate::home::Home;
+use crate::inner::Inner;
 use crate::limits::{MAX_CHANGE_BYTES, MAX_KEY_BYTES, RECORD_OVERHEAD_BYTES, SHUTDOWN_PATIENCE};
 use crate::log::{LogStore, read_meta};
 use crate::machine::{Machine, Observer};
-use crate::maintenance::{self, Lead};
+use crate::maintenance::{self, Keep, Lead};
 use crate::network::{Alone, Network, Peers};
 use crate::node;
+use crate::reads;
+use crate::restore;
+use crate::runtime;
 use crate::shared::Shared;
 use crate::snapshot::StateSnapshot;
+use crate::spool;
 use crate::status::{Peer, State, Status};
-use crate::types::{Applied, Member, Proposal, Raft, StoredMembership, TypeConfig};
+use crate::types::{Applied, Member, Proposal, Raft, StoredMembership};
+use crate::wire::Wire;
 
 /// A running node. Dropping it stops the background tasks; [`Replica::shutdown`] also waits for the disk.
 pub struct Replica {
-    raft: Raft,
-    id: u64,
-    this: Member,
+    pub(crate) inner: Arc<Inner>,
     store: Arc<dyn Store>,
-    shared: Arc<Shared>,
-    lead: Arc<Lead>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 4],
     snapshot_dir: Option<PathBuf>,
     /// The thread on which all of it runs, if not the caller's.
     _home: Option<Home>,
@@ -77,30 +81,46 @@ impl Replica {
                 .map_err(|source| storage::StoreError::Io { context: format!("creating {}", dir.display()), source })?;
         }
         let shared = Arc::new(Shared::default());
-        let identity = node::identify(&*store, &settings.node_id, &SystemEntropy)?;
+        let identity = node::identify(&*store, &settings.node_id, &runtime::Source)?;
+        let id = identity.raft_id;
+        let this = Member { node_id: identity.node_id, address: settings.cluster_addr, api_addr: settings.api_addr };
+        shared.ledger.set_origin(node::draw(&runtime::Source)?);
+        let wire = Arc::new(Wire::new(peers, id));
+        wire.book.load(&*store, &this)?;
+        if let Some(dir) = &settings.snapshot_dir {
+            spool::forget(dir);
+            restore::forget(dir);
+        }
         let log = LogStore::open(Arc::clone(&store), Arc::clone(&shared), settings.log_bytes, settings.log_dir.as_deref())?;
+        log.hold_state_back();
         let machine = Machine::open(Arc::clone(&store), Arc::clone(&shared), observer, settings.snapshot_dir.clone())?;
         check_joined(&*store, &log, &machine, settings.log_dir.is_some())?;
-        let raft = Raft::new(identity.raft_id, config, Network(peers), log.clone(), machine)
+        let raft = Raft::new(id, config, Network(Arc::clone(&wire)), log.clone(), machine)
             .await
             .map_err(|e| OpenError::Start(shared.failure().map_or_else(|| e.to_string(), str::to_owned)))?;
-        let lead = Arc::new(Lead::new());
-        let this = Member { node_id: identity.node_id, address: settings.cluster_addr, api_addr: settings.api_addr };
-        let watching = maintenance::watch_leadership(raft.clone(), Arc::clone(&lead), Arc::clone(&shared), this.clone());
-        let purging = maintenance::keep_log_small(raft.clone(), log, Arc::clone(&shared), settings.log_age);
-        let tasks = [tokio::spawn(watching), tokio::spawn(purging)];
-        let replica = Self {
+        wire.follow(raft.server_metrics());
+        let (readers, waiting) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
             raft,
-            id: identity.raft_id,
+            id,
             this,
-            store,
             shared,
-            lead,
-            tasks,
-            snapshot_dir: settings.snapshot_dir,
-            _home: None,
-        };
-        let known = replica.raft.with_raft_state(|state| state.membership_state.effective().nodes().next().is_some());
+            lead: Arc::new(Lead::new()),
+            wire,
+            desk: Desk::default(),
+            readers,
+            patience: settings.patience,
+            gone: Mutex::default(),
+        });
+        let keep = Keep { entries: settings.trailing_logs, threshold: settings.snapshot_threshold, age: settings.log_age };
+        let tasks = [
+            runtime::spawn(maintenance::watch_leadership(Arc::clone(&inner))),
+            runtime::spawn(maintenance::keep_log_small(Arc::clone(&inner), log, keep)),
+            runtime::spawn(reads::serve(Arc::clone(&inner), waiting)),
+            runtime::spawn(hello::keep_in_touch(Arc::clone(&inner), Arc::clone(&store))),
+        ];
+        let replica = Self { inner, store, tasks, snapshot_dir: settings.snapshot_dir, _home: None };
+        let known = replica.inner.raft.with_raft_state(|state| state.membership_state.effective().nodes().next().is_some());
         if known.await.map_err(|e| OpenError::Start(e.to_string()))? {
             replica.membership_shows().await.map_err(|e| OpenError::Start(e.to_string()))?;
         }
@@ -113,65 +133,91 @@ impl Replica {
     /// Whether this node belongs to a cluster.
     #[must_use]
     pub fn initialized(&self) -> bool {
-        self.membership().nodes().next().is_some()
+        self.inner.initialized()
+    }
+
+    /// This node's identity: a random number kept in its store.
+    #[must_use]
+    pub fn raft_id(&self) -> u64 {
+        self.inner.id
+    }
+
+    /// Whether a node belongs to the cluster, as far as this one knows; one that is being removed still does.
+    #[must_use]
+    pub fn is_member(&self, raft_id: u64) -> bool {
+        self.inner.is_member(raft_id)
     }
 
     /// Makes this node the first of a new cluster and waits until it leads. On a node that already belongs to one it only
     /// waits, so a start that was interrupted can be repeated.
     pub async fn bootstrap(&self) -> Result<(), ProposeError> {
-        let members = BTreeMap::from([(self.id, self.this.clone())]);
-        match self.raft.initialize(members).await {
+        let members = BTreeMap::from([(self.inner.id, self.inner.this.clone())]);
+        match self.inner.raft.initialize(members).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(RaftError::APIError(e @ InitializeError::NotInMembers(_))) => {
                 return Err(ProposeError::Storage(e.to_string()));
             }
-            Err(RaftError::Fatal(e)) => return Err(self.fatal(&e)),
+            Err(RaftError::Fatal(e)) => return Err(self.inner.fatal(&e)),
         }
         self.membership_shows().await?;
         if !self.is_sole_voter() {
-            return Err(ProposeError::NotLeader { leader: self.leader() });
+            return Err(ProposeError::NotLeader { leader: self.inner.leader() });
         }
         self.elect().await?;
-        self.leadership().wait_for(|leading| *leading).await.map(drop).map_err(|_| self.stopped())
+        self.leadership().wait_for(|leading| *leading).await.map(drop).map_err(|_| self.inner.stopped())
     }
 
     /// Commits a change: durable on a majority, applied here, seen by the observer. `committed: false` means that a check
-    /// failed and nothing was written. If the future is dropped, the change may or may not be committed later.
+    /// failed and nothing was written. Any member can be asked; the change goes to the leader, and while there is none it
+    /// waits, within the settings' patience. It is applied once or not at all, whatever happens on the way. If the future is
+    /// dropped, the change may or may not be committed later.
+    ///
+    /// # Errors
+    /// [`ProposeError::NotLeader`] if no leader took it in time; [`ProposeError::Unknown`] if its fate cannot be found out.
     pub async fn propose(&self, change: Changeset) -> Result<Applied, ProposeError> {
         check_size(&change)?;
-        self.write(Proposal::Change(Arc::new(change))).await
+        if self.inner.shared.is_sole() {
+            return self.write(Proposal::Change(Arc::new(change))).await;
+        }
+        self.inner.propose_together(change).await
     }
 
+    /// Appends to the log as the leader.
     pub(crate) async fn write(&self, proposal: Proposal) -> Result<Applied, ProposeError> {
-        if let Some(refusal) = self.shared.blocked() {
+        let inner = &self.inner;
+        if let Some(refusal) = inner.shared.blocked() {
             return Err(refusal);
         }
         let written = tokio::select! {
-            written = self.raft.client_write(proposal) => written,
-            refusal = self.shared.stays_full() => return Err(refusal),
+            biased;
+            written = inner.raft.client_write(proposal) => written,
+            refusal = inner.shared.stays_full() => return Err(refusal),
         };
         match written {
             Ok(response) => Ok(response.data),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to) | ClientWriteError::LogEntryDiscarded(to))) => {
-                Err(self.not_leader(&to))
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) if !inner.initialized() => {
+                Err(ProposeError::Uninitialized)
             }
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+                Err(ProposeError::NotLeader { leader: inner.leader().filter(|leader| leader.raft_id != inner.id) })
+            }
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => Err(ProposeError::Unknown),
             Err(RaftError::APIError(e)) => Err(ProposeError::Storage(e.to_string())),
-            Err(RaftError::Fatal(e)) => Err(self.fatal(&e)),
+            Err(RaftError::Fatal(e)) => Err(inner.fatal(&e)),
         }
     }
 
-    /// After this, the applied state holds everything that was acknowledged anywhere before the call. Two atomic loads on
-    /// a sole voter; a round to a majority otherwise.
+    /// After this, the applied state here holds everything that was acknowledged anywhere before the call. Two atomic loads
+    /// on a sole voter; otherwise a round of the leader to a majority, which concurrent readers share. While nobody leads it
+    /// waits, within the settings' patience.
+    ///
+    /// # Errors
+    /// [`ProposeError::NotLeader`] if no leader answered in time.
     pub async fn read_barrier(&self) -> Result<(), ProposeError> {
-        if self.lead.alone(&self.shared) {
+        if self.inner.lead.alone(&self.inner.shared) {
             return Ok(());
         }
-        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-            Ok(linearizer) => linearizer.await_ready(&self.raft).await.map(drop).map_err(|e| self.fatal(&e)),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => Err(self.not_leader(&to)),
-            Err(RaftError::APIError(_)) => Err(ProposeError::NotLeader { leader: self.leader() }),
-            Err(RaftError::Fatal(e)) => Err(self.fatal(&e)),
-        }
+        self.inner.read_together().await
     }
 
     /// The applied state, in `Space::State`.
@@ -183,13 +229,13 @@ impl Replica {
     /// Index of the last entry in the applied state, 0 for none.
     #[must_use]
     pub fn applied_index(&self) -> u64 {
-        self.shared.applied_index()
+        self.inner.shared.applied_index()
     }
 
     /// Index up to which this node knows the log is committed, 0 for none.
     #[must_use]
     pub fn committed_index(&self) -> u64 {
-        let metrics = self.raft.data_metrics();
+        let metrics = self.inner.raft.data_metrics();
         let committed = metrics.borrow_watched().local_committed.map_or(0, |id| id.index());
         committed.max(self.applied_index())
     }
@@ -197,64 +243,62 @@ impl Replica {
     /// One look at the node and its cluster.
     #[must_use]
     pub fn status(&self) -> Status {
-        let watch = self.raft.metrics();
+        let watch = self.inner.raft.metrics();
         let m = watch.borrow_watched().clone();
         let members = &m.membership_config;
         let peers = peers_of(members, m.current_leader);
         let state = match m.state {
             _ if m.running_state.is_err() => State::Shutdown,
+            _ if self.inner.is_removed() => State::Removed,
             ServerState::Leader => State::Leader,
             ServerState::Follower => State::Follower,
             ServerState::Candidate => State::Candidate,
             ServerState::Learner => State::Learner,
             ServerState::Shutdown => State::Shutdown,
         };
-        let voter = members.voter_ids().any(|id| id == self.id);
-        let leads = m.current_leader == Some(self.id);
+        let voter = members.voter_ids().any(|id| id == self.inner.id);
+        let leads = m.current_leader == Some(self.inner.id);
         Status {
             state,
             term: m.current_term,
             leader: peers.iter().find(|p| p.leader).cloned(),
-            this: Peer::new(&self.this, voter, leads),
+            this: Peer::new(self.inner.id, &self.inner.this, voter, leads),
             peers,
             last_log: m.last_log_index.unwrap_or(0),
             committed: m.local_committed.map_or(0, |id| id.index()).max(self.applied_index()),
             applied: self.applied_index(),
             membership_index: members.log_id().map_or(0, |id| id.index()),
-            since_leader_change: self.lead.changed_at.lock().elapsed(),
-            failure: self.shared.failure().map(str::to_owned),
+            since_leader_change: self.inner.lead.changed_at.lock().elapsed(),
+            failure: self.inner.shared.failure().map(str::to_owned),
         }
     }
 
     /// Whether this node leads and may write, as it changes.
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<bool> {
-        self.lead.leading.subscribe()
+        self.inner.lead.leading.subscribe()
     }
 
     /// The applied state at this instant, for a backup.
     pub fn snapshot(&self) -> Result<StateSnapshot, ProposeError> {
-        self.store.snapshot().map(StateSnapshot::of_view).map_err(|e| ProposeError::Storage(e.to_string()))
+        self.store.snapshot().map(StateSnapshot::proper).map_err(|e| ProposeError::Storage(e.to_string()))
     }
 
     /// Stops taking part. What was acknowledged is durable before this returns, and nothing here holds the store but
     /// [`Replica::store`] itself.
     pub async fn shutdown(&self) -> Result<(), ProposeError> {
-        self.shared.stop();
-        self.lead.resign();
+        self.inner.shared.stop();
+        self.inner.lead.resign();
         for task in &self.tasks {
             task.abort();
         }
-        self.raft.shutdown().await.map_err(|e| ProposeError::Storage(e.to_string()))?;
-        if tokio::time::timeout(SHUTDOWN_PATIENCE, self.shared.released()).await.is_err() {
+        self.inner.raft.shutdown().await.map_err(|e| ProposeError::Storage(e.to_string()))?;
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, self.inner.shared.released()).await.is_err() {
             tracing::warn!("a part of replication still holds the store");
         }
         let store = Arc::clone(&self.store);
         let failed = |text: String| ProposeError::Storage(text);
-        tokio::task::spawn_blocking(move || store.sync())
-            .await
-            .map_err(|e| failed(e.to_string()))?
-            .map_err(|e| failed(e.to_string()))
+        runtime::blocking(move || store.sync()).await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))
     }
 
     pub(crate) fn snapshot_dir(&self) -> Option<&Path> {
@@ -262,57 +306,26 @@ impl Replica {
     }
 
     async fn elect(&self) -> Result<(), ProposeError> {
-        self.raft.trigger().elect(false).await.map_err(|e| self.fatal(&e))
+        self.inner.raft.trigger().elect(false).await.map_err(|e| self.inner.fatal(&e))
     }
 
     /// The core publishes what it knows a moment after it knows it.
     async fn membership_shows(&self) -> Result<(), ProposeError> {
-        let mut metrics = self.raft.server_metrics();
+        let mut metrics = self.inner.raft.server_metrics();
         while !self.initialized() {
-            metrics.changed().await.map_err(|_| self.stopped())?;
+            metrics.changed().await.map_err(|_| self.inner.stopped())?;
         }
         Ok(())
     }
 
-    fn membership(&self) -> Arc<StoredMembership> {
-        Arc::clone(&self.raft.server_metrics().borrow_watched().membership_config)
-    }
-
     fn is_sole_voter(&self) -> bool {
-        self.membership().voter_ids().eq([self.id])
-    }
-
-    fn leader(&self) -> Option<Peer> {
-        let metrics = self.raft.server_metrics();
-        let m = metrics.borrow_watched();
-        let id = m.current_leader?;
-        m.membership_config.get_node(&id).map(|member| Peer::new(member, true, true))
-    }
-
-    fn not_leader(&self, to: &ForwardToLeader<TypeConfig>) -> ProposeError {
-        if !self.initialized() {
-            return ProposeError::Uninitialized;
-        }
-        let leader = to.leader_node.as_ref().filter(|_| to.leader_id != Some(self.id));
-        ProposeError::NotLeader { leader: leader.map(|member| Peer::new(member, true, true)) }
-    }
-
-    fn fatal(&self, error: &Fatal<TypeConfig>) -> ProposeError {
-        match (self.shared.failure(), error) {
-            (Some(failure), _) => ProposeError::Storage(failure.to_owned()),
-            (None, Fatal::Stopped) => ProposeError::Shutdown,
-            (None, other) => ProposeError::Storage(other.to_string()),
-        }
-    }
-
-    fn stopped(&self) -> ProposeError {
-        self.fatal(&Fatal::Stopped)
+        self.inner.membership().voter_ids().eq([self.inner.id])
     }
 }
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        self.shared.stop();
+        self.inner.shared.stop();
         for task in &self.tasks {
             task.abort();
         }
@@ -345,12 +358,12 @@ fn check_joined(store: &dyn Store, log: &LogStore, machine: &Machine, apart: boo
 fn peers_of(members: &StoredMembership, leader: Option<u64>) -> Vec<Peer> {
     let voters: Vec<u64> = members.voter_ids().collect();
     let mut peers: Vec<Peer> =
-        members.nodes().map(|(id, member)| Peer::new(member, voters.contains(id), leader == Some(*id))).collect();
+        members.nodes().map(|(id, member)| Peer::new(*id, member, voters.contains(id), leader == Some(*id))).collect();
     peers.sort_by(|a, b| (!a.voter, &a.node_id).cmp(&(!b.voter, &b.node_id)));
     peers
 }
 
-fn check_size(change: &Changeset) -> Result<(), ProposeError> {
+pub(crate) fn check_size(change: &Changeset) -> Result<(), ProposeError> {
     let mut bytes = 0;
     let mut longest = 0;
     let mut count = |keys: &[&[u8]], value: usize| {

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use storage::StoreError;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::error::ProposeError;
+use crate::ledger::Ledger;
 use crate::limits::FULL_DISK_PATIENCE;
+use crate::runtime::watch;
 
 /// Facts that threads share without a lock.
 pub struct Shared {
@@ -25,8 +27,12 @@ pub struct Shared {
     sole: AtomicBool,
     /// How many parts still hold the store.
     holders: watch::Sender<usize>,
+    /// Entries below this index are on disk; the greatest number where nobody keeps count.
+    logged: watch::Sender<u64>,
     /// Rung when the log outgrew its limit.
     pub(crate) log_grew: Notify,
+    /// Proposals of this process on their way.
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 impl Default for Shared {
@@ -42,7 +48,9 @@ impl Default for Shared {
             syncing: AtomicBool::new(false),
             sole: AtomicBool::new(false),
             holders: watch::Sender::new(0),
+            logged: watch::Sender::new(u64::MAX),
             log_grew: Notify::new(),
+            ledger: Arc::default(),
         }
     }
 }
@@ -50,7 +58,16 @@ impl Default for Shared {
 impl Shared {
     /// The state now holds everything up to here.
     pub(crate) fn set_applied(&self, term: u64, index: u64) {
+        self.set_applied_index(index);
+        self.set_applied_term(term);
+    }
+
+    pub(crate) fn set_applied_index(&self, index: u64) {
         self.applied_index.store(index, Ordering::Release);
+    }
+
+    /// Told only when every entry of an earlier term was shown to the ledger.
+    pub(crate) fn set_applied_term(&self, term: u64) {
         if self.term_now.swap(term, Ordering::AcqRel) != term {
             self.applied_term.send_replace(term);
         }
@@ -74,8 +91,39 @@ impl Shared {
         let text = error.to_string();
         if self.failure.set(text.clone()).is_ok() {
             tracing::error!(error = %text, "storage failed; this node stops replicating");
+            self.logged.send_replace(u64::MAX); // who waits for the log has to hear of it
         }
         std::io::Error::other(text)
+    }
+
+    /// From now on the state waits for the log, whose entries below `next` are on disk.
+    pub(crate) fn keep_count_of_log(&self, next: u64) {
+        self.logged.send_replace(next);
+    }
+
+    /// The log on disk ends, or ends again, before `next`.
+    pub(crate) fn set_logged(&self, next: u64) {
+        self.logged.send_if_modified(|logged| {
+            let changed = *logged != u64::MAX && *logged != next;
+            if changed {
+                *logged = next;
+            }
+            changed
+        });
+    }
+
+    /// Waits until the log has this committed entry on disk. openraft applies an entry as soon as it is committed, and with
+    /// followers that may be before this node's own log has it; a state that survived a crash without it could not be told
+    /// from one whose log was lost.
+    pub(crate) async fn logged(&self, index: u64) -> Result<(), StoreError> {
+        if *self.logged.borrow() <= index {
+            // The sender is in `self`, so the channel cannot close.
+            let _ = self.logged.subscribe().wait_for(|next| *next > index).await;
+        }
+        match self.failure() {
+            Some(failure) => Err(StoreError::Poisoned(failure.to_owned())),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn failure(&self) -> Option<&str> {

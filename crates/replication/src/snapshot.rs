@@ -9,10 +9,11 @@ use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage::{Snapshot, Space, StoreError};
+use storage::{Snapshot, Space, StoreError, versioned};
 
 use crate::codec::corrupt;
 use crate::limits::{MAX_CHANGE_BYTES, MAX_KEY_BYTES};
+use crate::restore::STAGED;
 
 const MAGIC: &[u8; 6] = b"SRSNAP";
 const FORMAT: u8 = 1;
@@ -26,13 +27,28 @@ pub struct StateSnapshot(Source);
 
 #[derive(Clone)]
 enum Source {
+    /// All of the store's state.
     View(Arc<dyn Snapshot>),
+    /// The same without what is staged for a restoration.
+    Proper(Arc<dyn Snapshot>),
+    /// What is staged under a name, as it would be without it.
+    Staged(Arc<dyn Snapshot>, Vec<u8>),
     File(PathBuf),
 }
 
 impl StateSnapshot {
     pub(crate) fn of_view(view: Arc<dyn Snapshot>) -> Self {
         Self(Source::View(view))
+    }
+
+    /// What a backup holds.
+    pub(crate) fn proper(view: Arc<dyn Snapshot>) -> Self {
+        Self(Source::Proper(view))
+    }
+
+    /// The records staged for a restoration, see `restore`; without versions.
+    pub(crate) fn staged(view: Arc<dyn Snapshot>, stage: Vec<u8>) -> Self {
+        Self(Source::Staged(view, stage))
     }
 
     /// A snapshot that was received into `path` with [`StateSnapshot::write_to`]'s bytes. It is checked when it is installed.
@@ -62,14 +78,23 @@ impl StateSnapshot {
     pub fn each(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
         match &self.0 {
             Source::View(view) => view.scan(Space::State, Bound::Unbounded, Bound::Unbounded, visit),
+            Source::Proper(view) => view.scan(Space::State, Bound::Included(&[STAGED + 1]), Bound::Unbounded, visit),
+            Source::Staged(view, stage) => each_staged(&**view, stage, visit),
             Source::File(path) => read_file(path, visit),
         }
     }
 
-    /// The same records in a file at `path` that survives power loss.
+    /// The same records in a file at `path` that survives power loss. A file is moved there if it can be.
     pub(crate) fn spool(&self, path: &Path) -> Result<Self, StoreError> {
         if matches!(&self.0, Source::File(from) if from == path) {
             return Ok(self.clone());
+        }
+        if let Source::File(from) = &self.0 {
+            File::open(from).and_then(|file| file.sync_all()).map_err(writing)?;
+            if std::fs::rename(from, path).is_ok() {
+                sync_folder(path)?;
+                return Ok(Self::of_file(path.to_owned()));
+            }
         }
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
@@ -79,11 +104,14 @@ impl StateSnapshot {
         let file = out.into_inner().map_err(|e| writing(e.into_error()))?;
         file.sync_all().map_err(writing)?;
         std::fs::rename(&partial, path).map_err(writing)?;
-        if let Some(dir) = path.parent() {
-            File::open(dir).and_then(|d| d.sync_all()).map_err(writing)?;
-        }
+        sync_folder(path)?;
         Ok(Self::of_file(path.to_owned()))
     }
+}
+
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let Some(dir) = path.parent() else { return Ok(()) };
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(writing)
 }
 
 /// Writes the file format record by record.
@@ -119,48 +147,97 @@ impl<W: Write> RecordWriter<W> {
     }
 }
 
+fn each_staged(view: &dyn Snapshot, stage: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
+    let mut failed = None;
+    view.scan(Space::State, Bound::Excluded(stage), Bound::Unbounded, &mut |key, stored| {
+        let Some(key) = key.strip_prefix(stage) else { return ControlFlow::Break(()) };
+        match versioned(stored) {
+            Ok((_, value)) => visit(key, value),
+            Err(e) => {
+                failed = Some(e);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
 fn read_file(path: &Path, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-    let reading = |source| StoreError::Io { context: format!("reading snapshot {}", path.display()), source };
-    let broken = |detail: &str| corrupt(&format!("snapshot {}", path.display()), detail.to_owned());
-    let mut input = Sums { inner: BufReader::new(File::open(path).map_err(reading)?), sum: FNV_BASIS };
-    let head: [u8; 7] = input.array().map_err(reading)?;
-    if !head.starts_with(MAGIC) {
-        return Err(broken("it does not begin like a snapshot"));
-    }
-    match head.last() {
-        Some(&FORMAT) => {}
-        Some(&found) => {
-            return Err(broken(&format!("it has format {found}, this program knows formats up to {FORMAT}")));
-        }
-        None => return Err(broken("it is empty")),
-    }
-    let (mut key, mut value) = (Vec::new(), Vec::new());
-    let mut count: u64 = 0;
-    loop {
-        let key_bytes = u32::from_be_bytes(input.array().map_err(reading)?) as usize;
-        let value_bytes = u32::from_be_bytes(input.array().map_err(reading)?) as usize;
-        if key_bytes == 0 {
-            break;
-        }
-        if key_bytes > MAX_KEY_BYTES || value_bytes > 2 * MAX_CHANGE_BYTES {
-            return Err(broken("a record is larger than any change may be"));
-        }
-        key.resize(key_bytes, 0);
-        value.resize(value_bytes, 0);
-        input.read_exact(&mut key).and_then(|()| input.read_exact(&mut value)).map_err(reading)?;
-        count += 1;
-        if visit(&key, &value).is_break() {
+    let mut records = RecordReader::open(path)?;
+    while let Some((key, value)) = records.next()? {
+        if visit(key, value).is_break() {
             return Ok(());
         }
     }
-    if u64::from_be_bytes(input.array().map_err(reading)?) != count {
-        return Err(broken("records are missing"));
-    }
-    let sum = input.sum;
-    if u64::from_be_bytes(input.array().map_err(reading)?) != sum {
-        return Err(broken("the checksum does not match"));
-    }
     Ok(())
+}
+
+/// Reads the file format record by record, and checks it: the last call fails if anything was damaged.
+pub(crate) struct RecordReader {
+    path: PathBuf,
+    input: Sums<BufReader<File>>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    count: u64,
+    ended: bool,
+}
+
+impl RecordReader {
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = File::open(path).map_err(|source| reading(path, source))?;
+        let mut input = Sums { inner: BufReader::new(file), sum: FNV_BASIS };
+        let head: [u8; 7] = input.array().map_err(|source| reading(path, source))?;
+        if !head.starts_with(MAGIC) {
+            return Err(broken(path, "it does not begin like a snapshot"));
+        }
+        match head.last() {
+            Some(&FORMAT) => {}
+            Some(&found) => {
+                let text = format!("it has format {found}, this program knows formats up to {FORMAT}");
+                return Err(broken(path, &text));
+            }
+            None => return Err(broken(path, "it is empty")),
+        }
+        Ok(Self { path: path.to_owned(), input, key: Vec::new(), value: Vec::new(), count: 0, ended: false })
+    }
+
+    /// The next record; `None` once all were read and the file is whole.
+    pub(crate) fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+        let Self { path, input, key, value, count, ended } = self;
+        if *ended {
+            return Ok(None);
+        }
+        let failed = |source| reading(path, source);
+        let key_bytes = u32::from_be_bytes(input.array().map_err(failed)?) as usize;
+        let value_bytes = u32::from_be_bytes(input.array().map_err(failed)?) as usize;
+        if key_bytes == 0 {
+            if u64::from_be_bytes(input.array().map_err(failed)?) != *count {
+                return Err(broken(path, "records are missing"));
+            }
+            let sum = input.sum;
+            if u64::from_be_bytes(input.array().map_err(failed)?) != sum {
+                return Err(broken(path, "the checksum does not match"));
+            }
+            *ended = true;
+            return Ok(None);
+        }
+        if key_bytes > 2 * MAX_KEY_BYTES || value_bytes > 2 * MAX_CHANGE_BYTES {
+            return Err(broken(path, "a record is larger than any change may be"));
+        }
+        key.resize(key_bytes, 0);
+        value.resize(value_bytes, 0);
+        input.read_exact(key).and_then(|()| input.read_exact(value)).map_err(failed)?;
+        *count += 1;
+        Ok(Some((key, value)))
+    }
+}
+
+fn reading(path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { context: format!("reading snapshot {}", path.display()), source }
+}
+
+fn broken(path: &Path, detail: &str) -> StoreError {
+    corrupt(&format!("snapshot {}", path.display()), detail.to_owned())
 }
 
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;

@@ -7,6 +7,8 @@ use crate::types::Member;
 /// A node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
+    /// Its identity: random, kept in its store, never used again.
+    pub raft_id: u64,
     /// The operator's name for it.
     pub node_id: String,
     /// `host:port` of its cluster port.
@@ -20,8 +22,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(member: &Member, voter: bool, leader: bool) -> Self {
+    pub(crate) fn new(raft_id: u64, member: &Member, voter: bool, leader: bool) -> Self {
         Self {
+            raft_id,
             node_id: member.node_id.clone(),
             address: member.address.clone(),
             api_addr: member.api_addr.clone(),
@@ -42,6 +45,8 @@ pub enum State {
     Candidate,
     /// It follows without a vote; also a node without a cluster.
     Learner,
+    /// It was removed from its cluster, and says so until its data directory is emptied and it joins again.
+    Removed,
     /// It has stopped, on request or for a failure.
     Shutdown,
 }

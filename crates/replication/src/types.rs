@@ -15,6 +15,7 @@ openraft::declare_raft_types!(
         R = Applied,
         NodeId = u64,
         Node = Member,
+        AsyncRuntime = crate::runtime::Runtime,
         LeaderId = openraft::impls::leader_id_std::LeaderId<u64, u64>,
 );
 
@@ -36,20 +37,33 @@ pub struct Applied {
     pub committed: bool,
 }
 
+/// By which a proposer recognises its entry, see `ledger`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ticket {
+    /// The process that proposed it: a random number.
+    pub origin: u64,
+    /// Counts that process's proposals.
+    pub number: u64,
+}
+
 /// What goes through the log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Proposal {
     /// A change; shared, because log, memory tail and apply all hold it.
     Change(Arc<Changeset>),
-    /// The state becomes that of the file with this name, see `restore`.
+    /// The state becomes what was staged under this name, see `restore`.
     Restore([u8; 16]),
+    /// A change of a node that is not alone.
+    Ticketed(Ticket, Arc<Changeset>),
 }
 
 // Names and values are ciphertexts, but logs are no place for them either.
 impl fmt::Debug for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Change(change) => write!(f, "Change({} checks, {} writes)", change.checks.len(), change.writes.len()),
+            Self::Change(change) | Self::Ticketed(_, change) => {
+                write!(f, "Change({} checks, {} writes)", change.checks.len(), change.writes.len())
+            }
             Self::Restore(_) => f.write_str("Restore"),
         }
     }

@@ -15,6 +15,8 @@ use crate::codec::Position;
 use crate::disk::{Disk, Write};
 use crate::limits::{APPEND_BATCH_BYTES, FULL_DISK_RETRY};
 use crate::shared::Shared;
+#[cfg(feature = "simulation")]
+use crate::simulation::Host;
 use crate::types::TypeConfig;
 
 /// Who waits for a job to be on disk.
@@ -50,6 +52,8 @@ pub(crate) struct Writer {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     work: Arc<Work>,
+    #[cfg(feature = "simulation")]
+    bell: Arc<tokio::sync::Notify>,
 }
 
 struct Work {
@@ -69,18 +73,34 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = channel();
         let work = Arc::new(Work { disk, shared, written: Box::new(written), pending: AtomicUsize::new(0) });
-        let working = Arc::clone(&work);
+        let work_loop = Loop { work: Arc::clone(&work), queue };
+        #[cfg(feature = "simulation")]
+        let bell = Arc::default();
+        #[cfg(feature = "simulation")]
+        if let Some(host) = crate::simulation::host() {
+            crate::runtime::spawn(work_loop.run_simulated(Arc::clone(&bell), host));
+            return Ok(Self { jobs: Some(jobs), thread: None, work, bell });
+        }
         let thread = std::thread::Builder::new()
             .name("raft-log".to_owned())
-            .spawn(move || Loop { work: working, queue }.run())
+            .spawn(move || work_loop.run())
             .map_err(|source| StoreError::Io { context: "starting the log writer".to_owned(), source })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), work })
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            work,
+            #[cfg(feature = "simulation")]
+            bell,
+        })
     }
 
     pub(crate) fn send(&self, job: Job) -> io::Result<()> {
         let closed = || io::Error::other("the log writer has stopped");
         self.work.pending.fetch_add(1, Ordering::AcqRel);
-        self.jobs.as_ref().ok_or_else(closed)?.send(job).map_err(|_| closed())
+        self.jobs.as_ref().ok_or_else(closed)?.send(job).map_err(|_| closed())?;
+        #[cfg(feature = "simulation")]
+        self.bell.notify_one();
+        Ok(())
     }
 
     /// Whether a write may be made by the caller: no other is under way.
@@ -93,7 +113,7 @@ impl Writer {
         let work = &*self.work;
         let mut waited = false;
         loop {
-            match work.attempt(std::slice::from_ref(&write), &mut waited)? {
+            match work.attempt(&mut waited, |disk| disk.write(std::slice::from_ref(&write)))? {
                 true => break,
                 false => tokio::time::sleep(FULL_DISK_RETRY).await,
             }
@@ -108,6 +128,8 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.jobs.take());
+        #[cfg(feature = "simulation")]
+        self.bell.notify_one();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the log writer panicked");
         }
@@ -116,11 +138,11 @@ impl Drop for Writer {
 
 impl Work {
     /// `false`: the disk is full, try again.
-    fn attempt(&self, writes: &[Write], waited: &mut bool) -> io::Result<bool> {
+    fn attempt(&self, waited: &mut bool, work: impl FnOnce(&Disk) -> Result<(), StoreError>) -> io::Result<bool> {
         if let Some(failure) = self.shared.failure() {
             return Err(io::Error::other(failure.to_owned()));
         }
-        match self.disk.write(writes) {
+        match work(&self.disk) {
             Ok(()) => {
                 if std::mem::take(waited) {
                     self.shared.set_full(None);
@@ -156,7 +178,14 @@ impl Loop {
         while let Some(job) = next.take().or_else(|| self.queue.recv().ok()) {
             match job {
                 Job::Purge { from, upto, done } => {
-                    let purged = self.work.disk.purge(from, upto).map_err(|e| self.work.shared.fail(&e));
+                    let mut waited = false;
+                    let purged = loop {
+                        match self.work.attempt(&mut waited, |disk| disk.purge(from, upto)) {
+                            Ok(true) => break Ok(()),
+                            Ok(false) => std::thread::sleep(FULL_DISK_RETRY),
+                            Err(e) => break Err(e),
+                        }
+                    };
                     self.work.pending.fetch_sub(1, Ordering::AcqRel);
                     done.complete(purged);
                 }
@@ -167,6 +196,13 @@ impl Loop {
 
     /// Writes this and all that waits behind it, up to a purge, which is returned.
     fn write(&self, write: Write, done: Done) -> Option<Job> {
+        let (gathered, purge) = self.gather(write, done);
+        let result = self.commit(&gathered.writes);
+        self.finish(gathered, result);
+        purge
+    }
+
+    fn gather(&self, write: Write, done: Done) -> (Gathered, Option<Job>) {
         let mut purge = None;
         let mut gathered = Gathered::default();
         gathered.add(write, done);
@@ -180,12 +216,10 @@ impl Loop {
                 Err(_) => break,
             }
         }
-        self.finish(gathered);
-        purge
+        (gathered, purge)
     }
 
-    fn finish(&self, gathered: Gathered) {
-        let result = self.commit(&gathered.writes);
+    fn finish(&self, gathered: Gathered, result: io::Result<()>) {
         if let (Ok(()), Some(last)) = (&result, gathered.last) {
             (self.work.written)(last);
         }
@@ -203,7 +237,7 @@ impl Loop {
         for part in writes.chunks(self.work.disk.atomic_writes().min(writes.len().max(1))) {
             self.work.shared.set_syncing(true);
             let outcome = loop {
-                match self.work.attempt(part, &mut waited) {
+                match self.work.attempt(&mut waited, |disk| disk.write(part)) {
                     Ok(true) => break Ok(()),
                     Ok(false) => std::thread::sleep(FULL_DISK_RETRY),
                     Err(e) => break Err(e),
@@ -213,6 +247,56 @@ impl Loop {
             outcome?;
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Loop {
+    /// The same as a task whose disk takes virtual time.
+    async fn run_simulated(self, bell: Arc<tokio::sync::Notify>, host: Arc<dyn Host>) {
+        use std::sync::mpsc::TryRecvError;
+        let mut next = None;
+        loop {
+            let job = match next.take().map_or_else(|| self.queue.try_recv(), Ok) {
+                Ok(job) => job,
+                Err(TryRecvError::Empty) => {
+                    bell.notified().await;
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) => return,
+            };
+            let (write, done) = match job {
+                Job::Write(write, done) => (write, done),
+                Job::Purge { from, upto, done } => {
+                    tokio::time::sleep(host.write_takes(0)).await;
+                    let mut waited = false;
+                    let purged = loop {
+                        match self.work.attempt(&mut waited, |disk| disk.purge(from, upto)) {
+                            Ok(true) => break Ok(()),
+                            Ok(false) => tokio::time::sleep(FULL_DISK_RETRY).await,
+                            Err(e) => break Err(e),
+                        }
+                    };
+                    self.work.pending.fetch_sub(1, Ordering::AcqRel);
+                    done.complete(purged);
+                    continue;
+                }
+            };
+            let (gathered, purge) = self.gather(write, done);
+            next = purge;
+            self.work.shared.set_syncing(true);
+            tokio::time::sleep(host.write_takes(gathered.bytes)).await;
+            let mut waited = false;
+            let result = loop {
+                match self.work.attempt(&mut waited, |disk| disk.write(&gathered.writes)) {
+                    Ok(true) => break Ok(()),
+                    Ok(false) => tokio::time::sleep(FULL_DISK_RETRY).await,
+                    Err(e) => break Err(e),
+                }
+            };
+            self.work.shared.set_syncing(false);
+            self.finish(gathered, result);
+        }
     }
 }
 

@@ -184,7 +184,8 @@ fn on_disk(dir: &Path) -> replication::Settings {
 
 fn plain(replica: &Replica) -> BTreeMap<String, (u64, String)> {
     let mut all = BTreeMap::new();
-    for key in state(&**replica.store()).into_keys() {
+    // What is staged for a restoration is no part of it.
+    for key in state(&**replica.store()).into_keys().filter(|key| key.first() != Some(&0)) {
         let key = String::from_utf8(key).unwrap();
         all.insert(key.clone(), common::read(replica, &key).unwrap());
     }
@@ -235,10 +236,11 @@ async fn what_is_not_used_leaves_no_file_and_changes_nothing() {
     assert_eq!(plain(&replica), before);
 }
 
-/// `kill -9` after the entry is in the log, before, between and after the commits that replace the state.
+/// `kill -9` before, between and after the commits that stage and replace the state.
 #[tokio::test]
 async fn a_crash_anywhere_in_a_restoration_leaves_the_old_state_or_the_new_one() {
-    for commits in 0..6 {
+    let (mut old, mut new) = (0, 0);
+    for commits in 0..12 {
         let dir = tempfile::tempdir().unwrap();
         let breaking = Arc::new(Breaking::default());
         let store = Arc::clone(&breaking) as Arc<dyn Store>;
@@ -264,20 +266,35 @@ async fn a_crash_anywhere_in_a_restoration_leaves_the_old_state_or_the_new_one()
         let (replica, _) = common::open_with(&common::copy(&store), on_disk(later.path())).await;
         replica.leadership().wait_for(|leading| *leading).await.unwrap();
         let keys: Vec<String> = plain(&replica).into_keys().collect();
-        // The entry was durable before the first commit of the state, so the log brings the new state about.
-        assert_eq!(keys, ["new/0", "new/1", "new/2"], "after {commits} commits, which was answered {outcome:?}");
+        match keys.as_slice() {
+            [one] if one == "old" => {
+                assert!(outcome.is_err(), "acknowledged, and lost after {commits} commits");
+                old += 1;
+            }
+            _ => {
+                assert_eq!(keys, ["new/0", "new/1", "new/2"], "after {commits} commits, which was answered {outcome:?}");
+                new += 1;
+            }
+        }
         assert!(replica.propose(put("old", "2")).await.unwrap().committed);
+        // Nothing of the broken one is in the way of the next.
+        let mut incoming = replica.receive().unwrap();
+        incoming.put(b"next", b"1").unwrap();
+        assert!(replica.restore(incoming).await.unwrap().committed);
+        assert_eq!(state(&**replica.store()).len(), 1, "nothing staged stays behind");
     }
+    assert!(old > 0 && new > 0, "both sides of the entry were tried");
 }
 
 #[tokio::test]
-async fn a_restoration_whose_file_was_damaged_is_passed_over() {
+async fn a_restoration_whose_file_was_damaged_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = common::memory();
     let (replica, _) = common::leading_with(&store, on_disk(dir.path())).await;
     replica.propose(put("a", "1")).await.unwrap();
     let mut incoming = replica.receive().unwrap();
     incoming.put(b"b", b"2").unwrap();
+    assert!(incoming.put(b"\0b", b"2").is_err(), "a name that would be taken for a staged one");
     incoming.finish().unwrap();
     for entry in std::fs::read_dir(dir.path().join("snapshots")).unwrap() {
         let path = entry.unwrap().path();
@@ -285,7 +302,8 @@ async fn a_restoration_whose_file_was_damaged_is_passed_over() {
         bytes[20] ^= 1;
         std::fs::write(path, bytes).unwrap();
     }
-    assert!(!replica.restore(incoming).await.unwrap().committed);
+    assert!(replica.restore(incoming).await.is_err());
+    assert_eq!(plain(&replica).len(), 1);
     assert_eq!(common::read(&replica, "a").map(|(_, value)| value), Some("1".to_owned()));
     assert!(replica.propose(put("a", "2")).await.unwrap().committed);
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use storage::View;
 
 use crate::MountEntry;
+use crate::cluster::ClusterConfig;
 use crate::seal::Seals;
 
 /// Makes the engine of one mount. The entry's `options` choose between versions (KV).
@@ -100,6 +101,8 @@ pub struct CoreConfig {
     pub log_control: Option<Arc<dyn LogControl>>,
     /// What `sys/monitor` shows; `None` switches it off.
     pub log_stream: Option<Arc<dyn LogStream>>,
+    /// The way to other nodes.
+    pub cluster: ClusterConfig,
 }
 
 impl Default for CoreConfig {
@@ -128,6 +131,7 @@ impl Default for CoreConfig {
             metrics: None,
             log_control: None,
             log_stream: None,
+            cluster: ClusterConfig::default(),
         }
     }
 }

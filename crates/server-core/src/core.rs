@@ -7,12 +7,13 @@ use audit::Broker;
 use barrier::{Barrier, Progress, Sealed, Txn, Unsealed, Watch};
 use engine::{Mount, System};
 use parking_lot::Mutex;
-use replication::{Observer, OpenError, ProposeError, Replica, Settings};
+use replication::{Alone, Observer, OpenError, Peers, ProposeError, Replica, Settings};
 use secret::{Clock, Entropy, SecretBytes, SystemEntropy, Time};
 use serde::{Deserialize, Serialize};
 use storage::{Store, TxnError, View};
 use tokens::{BatchCipher, TokenEngine, TokenStore};
 
+use crate::cluster::Cluster;
 use crate::config::{CoreConfig, Registry};
 use crate::decide::Callers;
 use crate::finish::TokenNeighbours;
@@ -20,8 +21,9 @@ use crate::in_flight::InFlight;
 use crate::mounts::Router;
 use crate::policies::PolicyCache;
 use crate::quota::{self, Definitions, Usage};
-use crate::seal::Ceremonies;
 use crate::seal::rotation::Noted;
+use crate::seal::{Ceremonies, SealHealth};
+use crate::series;
 use crate::settings::{self, AuditedHeaders, Cached, Cors, UiHeaders};
 use crate::sys::SystemEngine;
 
@@ -48,6 +50,12 @@ impl Observer for Applied {
         }
     }
 
+    fn replacing(&self) {
+        if let Some(barrier) = self.barrier.load().as_ref() {
+            barrier.replacing();
+        }
+    }
+
     fn reset(&self) {
         if let Some(barrier) = self.barrier.load().as_ref() {
             barrier.reset();
@@ -60,19 +68,30 @@ pub struct Core {
     pub(crate) config: CoreConfig,
     pub(crate) registry: Registry,
     pub(crate) replica: Replica,
+    /// Whether this node leads.
+    pub(crate) leads: tokio::sync::watch::Receiver<bool>,
     pub(crate) audit: Broker,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) sealed: Barrier<Sealed>,
     pub(crate) progress: Mutex<Progress>,
+    pub(crate) seal_health: SealHealth,
+    /// Break-glass shares given, apart from the others: they make another key.
+    pub(crate) break_glass: Mutex<Progress>,
     /// Two outer seals of one type are configured, and it is the retiring one that opens.
     pub(crate) opens_by_retiring: std::sync::atomic::AtomicBool,
     /// Somebody sealed this node on purpose: it does not open by itself again in this process.
     pub(crate) closed_by_hand: std::sync::atomic::AtomicBool,
+    /// The others have taken this node out of the cluster.
+    pub(crate) removed: std::sync::atomic::AtomicBool,
+    /// Of the leader, while another node is it.
+    pub(crate) heard: Mutex<crate::standby::Heard>,
     /// Initialising, unsealing and sealing exclude each other.
     pub(crate) lifecycle: tokio::sync::Mutex<()>,
     pub(crate) in_flight: InFlight,
+    pub(crate) timers: series::Timers,
     pub(crate) usage: Usage,
+    pub(crate) cluster: Cluster,
     pub(crate) itself: Weak<Self>,
     applied: Arc<Applied>,
     open: ArcSwapOption<OpenCore>,
@@ -94,6 +113,9 @@ pub struct OpenCore {
     /// What holders of shares do together; gone with the keys.
     pub(crate) ceremonies: tokio::sync::Mutex<Ceremonies>,
     pub(crate) noted: Noted,
+    /// Rises with whatever any node does to a lease.
+    pub(crate) leases_touched: Watch,
+    pub(crate) lease_counts: quota::LeaseCounts,
     registry: Registry,
     routes: Routes,
     /// Dropped with the open core; workers that hold the receiver end then.
@@ -124,7 +146,7 @@ impl BatchCipher for BarrierCipher {
 }
 
 impl Core {
-    /// Opens the log and the applied state. The core is sealed, or not initialised, afterwards.
+    /// Opens the log and the applied state of a node that reaches no other. The core is sealed, or not initialised, afterwards.
     pub async fn start(
         store: Arc<dyn Store>,
         settings: Settings,
@@ -133,9 +155,23 @@ impl Core {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Arc<Self>, OpenError> {
+        Self::start_with_peers(store, settings, config, registry, clock, entropy, Arc::new(Alone)).await
+    }
+
+    /// The same with a way to other nodes.
+    pub async fn start_with_peers(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        config: CoreConfig,
+        registry: Registry,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Arc<Self>, OpenError> {
         let applied = Arc::new(Applied::default());
         let observer: Arc<dyn Observer> = Arc::<Applied>::clone(&applied);
-        let replica = Replica::open(Arc::clone(&store), settings, observer).await?;
+        let replica = Replica::open_with_peers(Arc::clone(&store), settings, observer, peers).await?;
+        let cluster = Cluster::load(&*store)?;
         let sealed = Barrier::new(store);
         // Keys without an applied entry: a file of the store is gone. Nothing could be committed, so say so instead of waiting.
         if replica.applied_index() == 0 && sealed.config().ok().flatten().is_some() {
@@ -151,17 +187,24 @@ impl Core {
         Ok(Arc::new_cyclic(|itself| Self {
             config,
             registry,
+            leads: replica.leadership(),
             replica,
             audit,
             clock,
             entropy,
             sealed,
             progress: Mutex::new(Progress::default()),
+            seal_health: SealHealth::default(),
+            break_glass: Mutex::new(Progress::default()),
             opens_by_retiring: std::sync::atomic::AtomicBool::new(false),
             closed_by_hand: std::sync::atomic::AtomicBool::new(false),
+            removed: std::sync::atomic::AtomicBool::new(false),
+            heard: Mutex::default(),
             lifecycle: tokio::sync::Mutex::new(()),
             in_flight: InFlight::default(),
+            timers: series::Timers::new(),
             usage: Usage::default(),
+            cluster,
             itself: itself.clone(),
             applied,
             open: ArcSwapOption::empty(),
@@ -217,8 +260,23 @@ impl Core {
     #[doc(hidden)]
     pub fn pretend_encryptions(&self, count: u64) {
         if let Some(open) = self.open() {
-            open.barrier.recall_encryptions(open.barrier.keyring().active().term, count);
+            open.barrier.count_encryptions(count.saturating_sub(open.barrier.counts().encryptions));
         }
+    }
+
+    /// Pretends that this node used the data key so often and noted nothing of it. For tests.
+    #[doc(hidden)]
+    pub fn pretend_encryptions_here(&self, count: u64) {
+        if let Some(open) = self.open() {
+            open.barrier.count_encryptions(count);
+        }
+    }
+
+    /// The term of the data key that this node would use now. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn data_key_term(&self) -> Option<u32> {
+        self.open().map(|open| open.barrier.keyring().active().term)
     }
 
     /// Lets applied entries reach `barrier`'s caches; must happen before anything is read through it.
@@ -313,6 +371,8 @@ impl OpenCore {
             since: now,
             ceremonies: tokio::sync::Mutex::default(),
             noted: Noted::load(&barrier, now)?,
+            leases_touched: barrier.watch(tokens::Leases::FOLDER)?,
+            lease_counts: quota::LeaseCounts::default(),
             registry,
             routes: Routes { table, built: Mutex::new(counts), router: ArcSwap::from_pointee(router) },
             alive: tokio::sync::watch::channel(()).0,

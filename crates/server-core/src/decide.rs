@@ -83,7 +83,8 @@ impl Who {
 /// The decision.
 pub(crate) enum Decision {
     /// Allowed. `early` is a mistake found before the decision that is only told to those who may ask.
-    Allowed { operation: Operation, grant: Grant, early: Option<EngineError> },
+    /// `fields` are what the existence check has decoded of the request; empty without one.
+    Allowed { operation: Operation, grant: Grant, early: Option<EngineError>, fields: Fields },
     /// Refused, with what the client reads.
     Refused(Denial, Failure),
 }
@@ -168,6 +169,7 @@ impl Core {
             issued: entry.creation_time,
             // What root has on every path; others are asked per path.
             sudo: acl.is_root(),
+            identity: Arc::new(profile.map(|p| p.facts).unwrap_or_default()),
         };
         Ok(Ok((Arc::new(caller), acl)))
     }
@@ -195,9 +197,10 @@ impl Core {
         };
         let request = scene.request;
         let mut early = None;
+        let mut fields = Fields::default();
         let mut operation = request.operation;
         if let (Operation::Update, Some((mounted, rest))) = (operation, resolved) {
-            match self.exists(scene, txn, known, mounted, rest) {
+            match self.exists(scene, txn, known, mounted, rest, &mut fields) {
                 Ok(Some(false)) => operation = Operation::Create,
                 Ok(_) => {}
                 Err(e @ EngineError::Storage(_)) => return Err(storage_failure(&e)),
@@ -217,7 +220,7 @@ impl Core {
         };
         let decided = known.acl.decide(&ask).or_else(|denial| explain_own(&known.acl, &ask, denial));
         Ok(match decided {
-            Ok(grant) => Decision::Allowed { operation, grant, early },
+            Ok(grant) => Decision::Allowed { operation, grant, early, fields },
             Err(denial) => Decision::Refused(denial, Failure::new(FailureKind::Denied, multi_error(&["permission denied"]))),
         })
     }
@@ -229,6 +232,7 @@ impl Core {
         known: &Known,
         mounted: &Mounted,
         rest: &str,
+        fields: &mut Fields,
     ) -> Result<Option<bool>, EngineError> {
         let system = RequestSystem(Arc::clone(&scene.router));
         let mut call = Call {
@@ -236,14 +240,16 @@ impl Core {
             operation: scene.request.operation,
             path: rest,
             fields: Fields::default(),
-            view: View::new(txn, mounted.entry.data_prefix()),
+            view: View::new(txn, &*mounted.prefix),
             mount: &mounted.facts,
             caller: &known.caller,
             now: scene.now,
             entropy: &*self.entropy,
             system: &system,
         };
-        mounted.backend.exists(&mut call)
+        let exists = mounted.backend.exists(&mut call);
+        *fields = call.fields;
+        exists
     }
 }
 

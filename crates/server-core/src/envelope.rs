@@ -8,7 +8,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokens::WrapInfo;
 
-#[derive(Serialize)]
 struct Envelope<'a> {
     request_id: &'a str,
     lease_id: &'a str,
@@ -16,17 +15,14 @@ struct Envelope<'a> {
     lease_duration: u64,
     data: Body<'a>,
     wrap_info: Option<Wrapped<'a>>,
-    warnings: Option<&'a [String]>,
+    warnings: &'a [String],
     auth: Option<Login<'a>>,
     mount_type: &'a str,
-    #[serde(flatten)]
     injected: Option<&'a Map>,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
 enum Body<'a> {
-    Nothing(()),
+    Nothing,
     Map(&'a Map),
     Raw(&'a RawValue),
 }
@@ -97,12 +93,12 @@ pub fn render(response: &Response, request_id: &str, mount_type: &str, inject: b
         renewable: secret.is_some_and(|s| s.renewable && !s.lease_id.is_empty()),
         lease_duration: secret.map_or(0, |s| s.ttl.as_secs()),
         data: match &response.data {
-            None => Body::Nothing(()),
+            None => Body::Nothing,
             Some(Data::Map(m)) => Body::Map(m),
             Some(Data::Raw(r)) => Body::Raw(r),
         },
         wrap_info: None,
-        warnings: (!response.warnings.is_empty()).then_some(&response.warnings),
+        warnings: &response.warnings,
         auth: response.auth.as_deref().map(login),
         mount_type,
         injected: injected.as_ref(),
@@ -130,7 +126,7 @@ pub fn render_wrapped(wrap: &WrapInfo) -> Vec<u8> {
         lease_id: "",
         renewable: false,
         lease_duration: 0,
-        data: Body::Nothing(()),
+        data: Body::Nothing,
         wrap_info: Some(Wrapped {
             token: wrap.token.expose(),
             accessor: &wrap.accessor,
@@ -139,7 +135,7 @@ pub fn render_wrapped(wrap: &WrapInfo) -> Vec<u8> {
             creation_path: &wrap.creation_path,
             wrapped_accessor: &wrap.wrapped_accessor,
         }),
-        warnings: None,
+        warnings: &[],
         auth: None,
         mount_type: "",
         injected: None,
@@ -151,13 +147,46 @@ pub fn render_wrapped(wrap: &WrapInfo) -> Vec<u8> {
 const ENVELOPE_BYTES: usize = 512;
 
 /// `data_bytes` is the length of data that is text already, so that the buffer need not grow.
-fn encode(envelope: &Envelope<'_>, data_bytes: usize) -> Vec<u8> {
+fn encode(e: &Envelope<'_>, data_bytes: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(ENVELOPE_BYTES + data_bytes);
-    // Maps with text keys, texts and numbers always encode.
-    match json::to_writer(&mut out, envelope) {
+    match write(&mut out, e) {
         Ok(()) => out,
+        // Maps with text keys, texts and numbers always encode.
         Err(_) => b"{\"errors\":[\"internal error\"]}".to_vec(),
     }
+}
+
+/// Member by member: nearly every answer goes through here, and all but `data` is the same few bytes.
+fn write(out: &mut Vec<u8>, e: &Envelope<'_>) -> Result<(), serde_json::Error> {
+    out.extend_from_slice(b"{\"request_id\":");
+    json::string(out, e.request_id);
+    out.extend_from_slice(b",\"lease_id\":");
+    json::string(out, e.lease_id);
+    out.extend_from_slice(if e.renewable { b",\"renewable\":true" } else { b",\"renewable\":false" });
+    out.extend_from_slice(b",\"lease_duration\":");
+    json::to_writer(out, &e.lease_duration)?;
+    out.extend_from_slice(b",\"data\":");
+    match e.data {
+        Body::Nothing => out.extend_from_slice(b"null"),
+        Body::Map(map) => json::map(out, map),
+        Body::Raw(raw) => out.extend_from_slice(raw.get().as_bytes()),
+    }
+    out.extend_from_slice(b",\"wrap_info\":");
+    json::to_writer(out, &e.wrap_info)?;
+    out.extend_from_slice(b",\"warnings\":");
+    json::to_writer(out, &(!e.warnings.is_empty()).then_some(e.warnings))?;
+    out.extend_from_slice(b",\"auth\":");
+    json::to_writer(out, &e.auth)?;
+    out.extend_from_slice(b",\"mount_type\":");
+    json::string(out, e.mount_type);
+    for (key, value) in e.injected.into_iter().flatten() {
+        out.push(b',');
+        json::string(out, key);
+        out.push(b':');
+        json::value(out, value);
+    }
+    out.push(b'}');
+    Ok(())
 }
 
 #[cfg(test)]

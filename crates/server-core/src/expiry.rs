@@ -1,6 +1,6 @@
 //! What ends by itself: due tokens and leases, and the data of mounts that were disabled.
 //!
-//! One worker for the active node. It sleeps until the next second, asks the due-time index (work proportional to what is
+//! One worker for each unsealed node, which rests while another leads. It sleeps until the next second, asks the due-time index (work proportional to what is
 //! due), and handles each entry in a transaction of its own. Revoking a secret may take long; it runs beside the worker with
 //! a bound, so that a dead backend delays nothing but its own leases.
 
@@ -45,6 +45,7 @@ struct Room {
 /// Starts the worker; it ends when the open core is dropped.
 pub(crate) fn spawn(core: Arc<Core>, open: &Arc<OpenCore>) {
     let mut alive = open.alive.subscribe();
+    let mut leads = core.leads.clone();
     let weak = Arc::downgrade(open);
     let core = Arc::downgrade(&core);
     let room =
@@ -54,17 +55,22 @@ pub(crate) fn spawn(core: Arc<Core>, open: &Arc<OpenCore>) {
             tokio::select! {
                 // The sender is dropped with the open core.
                 _ = alive.changed() => return,
+                // Whoever begins to lead begins to clear away.
+                changed = leads.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(TICK) => {}
             }
             let (Some(core), Some(open)) = (core.upgrade(), weak.upgrade()) else { return };
-            if !*core.replica.leadership().borrow() {
-                continue;
+            if open.barrier.is_lost() {
+                core.seal_lost(&open).await;
+                return;
             }
-            if let Err(e) = tick(&core, &open, &room).await {
-                tracing::warn!(error = %e, "expiry could not be carried on; it is tried again");
-            }
-            if let Err(e) = core.transact(&open, |view| identity_oidc::sweep(view, core.clock.now(), STEPS)).await {
-                tracing::warn!(error = %e, "authorization codes could not be cleared away; it is tried again");
+            if core.leads() {
+                if let Err(e) = tick(&core, &open, &room).await {
+                    tracing::warn!(error = %e, "expiry could not be carried on; it is tried again");
+                }
+                if let Err(e) = core.transact(&open, |view| identity_oidc::sweep(view, core.clock.now(), STEPS)).await {
+                    tracing::warn!(error = %e, "authorization codes could not be cleared away; it is tried again");
+                }
             }
             if let Err(e) = crate::seal::rotation::carry_on(&core, &open).await {
                 tracing::warn!(error = %e, "the data key could not be tended; it is tried again");

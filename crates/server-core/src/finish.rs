@@ -35,6 +35,7 @@ impl Core {
         txn: &mut Txn,
         permit: &Permit,
         served: &Served<'_>,
+        fields: Fields,
     ) -> Result<Answer, EngineError> {
         if served.operation == Operation::Help {
             return help(served);
@@ -42,7 +43,7 @@ impl Core {
         check_names(served)?;
         let response = match served.operation {
             Operation::Scan => self.scan(scene, txn, permit, served).await?,
-            _ => self.call_engine(scene, txn, permit, served).await?,
+            _ => self.call_engine(scene, txn, permit, served, fields).await?,
         };
         let mut response = response.unwrap_or_default();
         if served.operation == Operation::List {
@@ -107,6 +108,7 @@ impl Core {
         txn: &mut Txn,
         permit: &Permit,
         served: &Served<'_>,
+        fields: Fields,
     ) -> Result<Option<Response>, EngineError> {
         let mut caller = served.known.map(|k| Arc::clone(&k.caller)).unwrap_or_default();
         if caller.sudo != permit.grant().sudo() {
@@ -117,8 +119,8 @@ impl Core {
             request: scene.request,
             operation: served.operation,
             path: served.rest,
-            fields: Fields::default(),
-            view: View::new(txn, served.mounted.entry.data_prefix()),
+            fields,
+            view: View::new(txn, &*served.mounted.prefix),
             mount: &served.mounted.facts,
             caller: &caller,
             now: scene.now,
@@ -261,6 +263,14 @@ fn check_names(served: &Served<'_>) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// The words that Vault puts before an engine's own where a renewal came to nothing.
+pub(crate) fn not_renewed(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Internal(text) => EngineError::Internal(format!("failed to renew entry: {text}")),
+        other => other,
+    }
+}
+
 /// What the token engine asks of identity and of the auth methods.
 pub(crate) struct TokenNeighbours(pub(crate) Weak<Core>);
 
@@ -286,20 +296,8 @@ impl Neighbours for TokenNeighbours {
         let router = open.router(core.config())?;
         let gone = || EngineError::internal("failed to renew entry: the auth method of this token is not mounted");
         let mounted = Arc::clone(router.by_accessor(&entry.mount_accessor).ok_or_else(gone)?);
-        let prefix = mounted.entry.data_prefix();
-        let mut inner = Call {
-            request: call.request,
-            operation: Operation::Renew,
-            path: "",
-            fields: Fields::default(),
-            view: call.view.below(&prefix),
-            mount: &mounted.facts,
-            caller: call.caller,
-            now: call.now,
-            entropy: call.entropy,
-            system: call.system,
-        };
-        mounted.backend.renew_login(&mut inner, auth)?;
+        let mut inner = call.within(Operation::Renew, &mounted.facts, &mounted.entry.data_prefix());
+        mounted.backend.renew_login(&mut inner, auth).map_err(not_renewed)?;
         Ok(Arc::clone(&mounted.facts))
     }
 }

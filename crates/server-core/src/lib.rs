@@ -8,6 +8,7 @@
 //! and opens them), consensus (`replication`).
 
 mod answer;
+mod cluster;
 mod config;
 mod core;
 mod decide;
@@ -25,10 +26,12 @@ mod retire;
 mod seal;
 mod series;
 mod settings;
+mod standby;
 mod sys;
 mod upgrades;
 
 pub use answer::{Answer, Failure, FailureKind};
+pub use cluster::{ClusterConfig, Gate, HostError, JoinError, JoinRequest, Leaders, Target, Told};
 pub use config::{CoreConfig, Factory, LogControl, LogStream, MetricsText, Registry, Upgrade};
 pub use core::{Core, OpenCore};
 pub use envelope::{render, render_wrapped};
@@ -36,9 +39,10 @@ pub use mounts::{MountConfig, MountEntry, Mounted, Router, Table};
 pub use quota::Admission;
 pub use quotas::Verdict;
 pub use seal::{
-    CeremonyError, GenerateRootRequest, GenerateRootStatus, Health, InitOutcome, InitRequest, Leader, NodeState, RekeyRequest,
+    CeremonyError, GenerateRootRequest, GenerateRootStatus, Health, InitOutcome, InitRequest, Leader, LeaderHeard, NodeState, RekeyRequest,
     RekeyResult, RekeyStatus, RekeyTarget, RekeyUpdate, SealError, SealStatus, Seals, VerifyStatus, VerifyUpdate,
     share_from_text,
 };
 pub use settings::{Cors, UiHeaders};
+pub use standby::{Place, refuse_to_seal};
 pub use sys::injects;

@@ -152,17 +152,20 @@ impl MountEntry {
     /// (`sys/…`, `identity/…`, `cubbyhole/…`) so that a batch of one request can span them.
     #[must_use]
     pub fn data_prefix(&self) -> String {
-        match (self.table, self.mount_type.as_str()) {
-            (Table::Mounts, "system" | "identity" | "cubbyhole") | (Table::Auth, "token") => String::new(),
-            (Table::Mounts, _) => format!("logical/{}/", self.uuid),
-            (Table::Auth, _) => format!("auth/{}/", self.uuid),
+        match self.table {
+            _ if self.is_builtin() => String::new(),
+            Table::Mounts => format!("logical/{}/", self.uuid),
+            Table::Auth => format!("auth/{}/", self.uuid),
         }
     }
 
     /// Whether it cannot be moved or disabled.
     #[must_use]
     pub fn is_builtin(&self) -> bool {
-        self.data_prefix().is_empty()
+        matches!(
+            (self.table, self.mount_type.as_str()),
+            (Table::Mounts, "system" | "identity" | "cubbyhole") | (Table::Auth, "token")
+        )
     }
 
     /// What the engine may know.
@@ -225,6 +228,22 @@ pub struct Mounted {
     pub facts: Arc<Mount>,
     /// The engine.
     pub backend: Arc<dyn Backend>,
+    /// [`MountEntry::data_prefix`].
+    pub(crate) prefix: Arc<str>,
+    /// The engine's version, for audit.
+    pub(crate) running_version: String,
+    /// Reads and listings have no effect: what they do is look at their transaction. The core's own engine also acts on the
+    /// server, so it is never one of these.
+    pub(crate) reads_quietly: bool,
+}
+
+impl Mounted {
+    pub(crate) fn new(entry: Arc<MountEntry>, facts: Arc<Mount>, backend: Arc<dyn Backend>) -> Self {
+        let prefix = entry.data_prefix().into();
+        let running_version = crate::sys::running_version(&entry.mount_type);
+        let reads_quietly = entry.mount_type != "system" && backend.reads_quietly();
+        Self { entry, facts, backend, prefix, running_version, reads_quietly }
+    }
 }
 
 /// All mounts by path and by accessor.
@@ -271,7 +290,7 @@ impl Router {
         };
         let facts = Arc::new(entry.facts(config));
         self.by_accessor.insert(entry.accessor.clone(), path.clone());
-        self.by_path.insert(path, Arc::new(Mounted { entry, facts, backend }));
+        self.by_path.insert(path, Arc::new(Mounted::new(entry, facts, backend)));
     }
 
     /// The mount that serves `path`, and the path below it. Mounts never nest, so the greatest key not after `path` is the

@@ -9,16 +9,16 @@ use std::time::Instant;
 use api_types::Operation;
 use audit::{Logged, Permit, SealedReply};
 use barrier::Txn;
-use engine::{EngineError, Request};
+use engine::{EngineError, Fields, Request};
 use policy::{Denial, DenialReason};
-use storage::View;
+use storage::{TxnError, View};
 use tokens::UseLeft;
 
 use crate::answer::{Answer, Failure, FailureKind};
 use crate::core::{CONFLICTS_MAX, CommitError, Core, OpenCore};
 use crate::decide::{Decision, Known, Who};
 use crate::mounts::{Mounted, Router};
-use crate::records::Asked;
+use crate::records::{Asked, Headers};
 use crate::series;
 
 enum Attempt {
@@ -29,7 +29,10 @@ enum Attempt {
 /// The fixed facts of one attempt, so that helpers need not take ten arguments.
 pub(crate) struct Scene<'a> {
     pub(crate) open: &'a OpenCore,
+    /// With those headers only that its engine may see.
     pub(crate) request: &'a Request,
+    /// All headers, for audit.
+    pub(crate) headers: &'a Headers,
     pub(crate) router: Arc<Router>,
     pub(crate) now: secret::Time,
 }
@@ -40,14 +43,14 @@ impl Core {
         let Some(open) = self.open() else {
             return self.unrecorded(Failure::sealed(), SealedReply::Sealed);
         };
-        if let Err(failure) = self.wait_active().await {
+        if let Err(failure) = self.caught_up().await {
             return self.unrecorded(failure, SealedReply::Standby);
         }
         let began = Instant::now();
         let place = self.in_flight.enter(&request, self.clock.now());
         let answer = self.serve(&open, &mut request).await;
         drop(place);
-        series::took(if is_login(&request.path) { series::HANDLE_LOGIN_REQUEST } else { series::HANDLE_REQUEST }, began);
+        if is_login(&request.path) { &self.timers.login } else { &self.timers.request }.took(began);
         answer.unwrap_or_else(|failure| self.unrecorded(failure, SealedReply::AuditFailed))
     }
 
@@ -57,29 +60,50 @@ impl Core {
     }
 
     async fn serve(&self, open: &OpenCore, request: &mut Request) -> Result<Logged<Answer>, Failure> {
-        if self.replica.read_barrier().await.is_err() {
-            return Err(Failure::new(FailureKind::Unavailable, "no active Vault instance found"));
-        }
         crate::sys::audit::follow_table(self, open).await.map_err(|e| storage_failure(&e))?;
         if request.operation.is_listing() && !request.path.ends_with('/') {
             request.path.push('/');
         }
         crate::sys::wrapping::resolve(open, request).map_err(|e| storage_failure(&e))?;
+        let headers = self.withhold_headers(open, request).map_err(|e| storage_failure(&e.into()))?;
         let mut permit = None;
         for _ in 0..CONFLICTS_MAX {
-            match self.attempt(open, request, &mut permit).await? {
+            match self.attempt(open, request, &headers, &mut permit).await? {
                 Attempt::Done(logged) => return Ok(logged),
-                Attempt::Conflict => metrics::counter!(series::CONFLICTS).increment(1),
+                Attempt::Conflict => {
+                    metrics::counter!(series::CONFLICTS).increment(1);
+                    // On a standby that was far behind, until the snapshot it is given is all there.
+                    if open.barrier.is_being_replaced() {
+                        self.caught_up().await?;
+                    }
+                }
             }
         }
         tracing::warn!(path_mount = request.path.split('/').next(), "a request was given up after too many conflicts");
         Err(Failure::new(FailureKind::Unavailable, "overloaded, try again later"))
     }
 
-    async fn attempt(&self, open: &OpenCore, request: &Request, permit: &mut Option<Permit>) -> Result<Attempt, Failure> {
+    /// Takes the request's headers away and leaves those that its mount lets through (`passthrough_request_headers`): an engine
+    /// has no use for the others, and what it never sees it cannot give away.
+    fn withhold_headers(&self, open: &OpenCore, request: &mut Request) -> Result<Headers, TxnError> {
+        let all = std::mem::take(&mut request.headers);
+        if let Some((mounted, _)) = open.router(&self.config)?.resolve(&request.path) {
+            let passing = mounted.entry.config.passthrough_request_headers.iter().flatten().map(|name| name.to_lowercase());
+            request.headers = passing.filter_map(|name| all.get_key_value(&name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+        }
+        Ok(all)
+    }
+
+    async fn attempt(
+        &self,
+        open: &OpenCore,
+        request: &Request,
+        headers: &Headers,
+        permit: &mut Option<Permit>,
+    ) -> Result<Attempt, Failure> {
         let mut txn = open.barrier.begin();
         let router = open.router(&self.config).map_err(|e| storage_failure(&e.into()))?;
-        let scene = Scene { open, request, router, now: self.clock.now() };
+        let scene = Scene { open, request, headers, router, now: self.clock.now() };
         let who = self.identify(&scene, &mut txn).map_err(|e| storage_failure(&e))?;
         let resolved = scene.router.resolve(&request.path).map(|(m, rest)| (Arc::clone(m), rest));
         let mounted = resolved.as_ref().map(|(m, _)| &**m);
@@ -95,11 +119,11 @@ impl Core {
         let open_grant =
             resolved.as_ref().and_then(|(m, rest)| policy::paths::open(&m.entry.mount_type, rest, request.operation));
         let decision = match open_grant {
-            Some(grant) => Decision::Allowed { operation: request.operation, grant, early: None },
+            Some(grant) => Decision::Allowed { operation: request.operation, grant, early: None, fields: Fields::default() },
             None => self.decide(&scene, &mut txn, &who, resolved.as_ref())?,
         };
-        let (operation, grant, early) = match decision {
-            Decision::Allowed { operation, grant, early } => (operation, grant, early),
+        let (operation, grant, early, fields) = match decision {
+            Decision::Allowed { operation, grant, early, fields } => (operation, grant, early, fields),
             Decision::Refused(denial, failure) => {
                 return self.refuse(&scene, txn, mounted, &who, &denial, failure).await;
             }
@@ -107,8 +131,12 @@ impl Core {
         let is_open = grant.kind() == policy::GrantKind::Open;
         let known = who.known();
         let audited = open.audited_headers().map_err(|e| storage_failure(&e.into()))?;
-        let asked = Asked { request, operation, mounted, known, now: scene.now, audited: &audited };
-        let held = self.permit(permit.take(), grant, &asked).await?;
+        let asked = Asked { request, headers, operation, mounted, known, now: scene.now, audited: &audited };
+        let held = match permit.take() {
+            // Nothing of such a read can be seen before its answer, so its entry is written with the answer's.
+            None if is_quiet(operation, mounted) => self.audit.promise(grant),
+            earlier => self.permit(earlier, grant, &asked).await?,
+        };
         // Only a token that authorised the request spends a use; open paths ignore it.
         let spender = known.filter(|_| !is_open);
         let left = spender.map_or(Ok(UseLeft::Unlimited), |k| spend(open, &mut txn, k));
@@ -116,7 +144,7 @@ impl Core {
             (Err(e), ..) | (_, Some(e), _) => Err(e),
             (Ok(left), None, Some((m, rest))) => {
                 let served = Served { operation, mounted: m, rest, known, is_open, last_use: matches!(left, UseLeft::Last) };
-                self.run(&scene, &mut txn, &held, &served).await
+                self.run(&scene, &mut txn, &held, &served, fields).await
             }
             (Ok(_), None, None) => Err(EngineError::UnsupportedPath),
         };
@@ -125,8 +153,11 @@ impl Core {
             Err(e) => {
                 // The request failed: what it wrote is dropped, but a spent use stays spent.
                 txn.discard_writes();
-                if let Some(k) = spender {
-                    spend_finally(open, &mut txn, k, scene.now).map_err(|e| storage_failure(&e))?;
+                if let Some(k) = spender
+                    && let Err(e) = spend_finally(open, &mut txn, k, scene.now)
+                {
+                    self.redeem(held, &asked).await?;
+                    return Err(storage_failure(&e));
                 }
                 Answer::Failure(match resolved {
                     Some(_) => self.failure_of(&e, request, spender.is_some()),
@@ -134,11 +165,19 @@ impl Core {
                 })
             }
         };
-        if !self.settle(txn, mounted).await? {
-            *permit = Some(held);
-            return Ok(Attempt::Conflict);
+        let held = if txn.has_writes() { self.redeem(held, &asked).await? } else { held };
+        match self.settle(txn, mounted).await {
+            Ok(true) => Ok(Attempt::Done(self.record(&held, &asked, answer).await?)),
+            Ok(false) => {
+                // It may yet be given up without an answer of its own.
+                *permit = Some(self.redeem(held, &asked).await?);
+                Ok(Attempt::Conflict)
+            }
+            Err(failure) => {
+                self.redeem(held, &asked).await?;
+                Err(failure)
+            }
         }
-        Ok(Attempt::Done(self.record(&held, &asked, answer).await?))
     }
 
     /// Records the request; once, however often its transaction runs.
@@ -149,7 +188,19 @@ impl Core {
         let recorded = grant.clone();
         let began = Instant::now();
         let permit = self.audit.permit(grant, || asked.request_record(Some(&recorded), None)).await;
-        self.audit_took(series::AUDIT_REQUEST, began);
+        self.audit_took(&self.timers.audit_request, began);
+        permit.map_err(|e| audit_failed(&e, series::AUDIT_REQUEST_FAILURE))
+    }
+
+    /// Records a request whose entry is owed: it is about to have an effect, or to fail without an answer of its own.
+    async fn redeem(&self, held: Permit, asked: &Asked<'_>) -> Result<Permit, Failure> {
+        if !held.is_owed() {
+            return Ok(held);
+        }
+        let recorded = held.grant().clone();
+        let began = Instant::now();
+        let permit = self.audit.redeem(held, || asked.request_record(Some(&recorded), None)).await;
+        self.audit_took(&self.timers.audit_request, began);
         permit.map_err(|e| audit_failed(&e, series::AUDIT_REQUEST_FAILURE))
     }
 
@@ -158,7 +209,10 @@ impl Core {
         let began = Instant::now();
         let recording = self.audit.recording(held, || asked.response_record(held.grant(), &answer));
         let logged = recording.logged(answer).await;
-        self.audit_took(series::AUDIT_RESPONSE, began);
+        if held.is_owed() {
+            self.audit_took(&self.timers.audit_request, began);
+        }
+        self.audit_took(&self.timers.audit_response, began);
         logged.map_err(|e| audit_failed(&e, series::AUDIT_RESPONSE_FAILURE))
     }
 
@@ -176,7 +230,8 @@ impl Core {
                 return Ok(false);
             }
         }
-        self.commit(txn).await.map_err(|e| commit_failure(&e))
+        // On the heap, so that requests that write nothing do not carry its future about.
+        Box::pin(self.commit(txn)).await.map_err(|e| commit_failure(&e))
     }
 
     /// Records a refusal and answers it. A limited token has spent a use all the same.
@@ -199,6 +254,7 @@ impl Core {
         let audited = scene.open.audited_headers().map_err(|e| storage_failure(&e.into()))?;
         let asked = Asked {
             request: scene.request,
+            headers: scene.headers,
             operation: scene.request.operation,
             mounted,
             known: who.known(),
@@ -208,14 +264,14 @@ impl Core {
         let text = failure.errors.first().cloned();
         let began = Instant::now();
         let logged = self.audit.refuse(denial, || asked.request_record(None, text.as_deref()), Answer::Failure(failure)).await;
-        self.audit_took(series::AUDIT_REQUEST, began);
+        self.audit_took(&self.timers.audit_request, began);
         Ok(Attempt::Done(logged.map_err(|e| audit_failed(&e, series::AUDIT_REQUEST_FAILURE))?))
     }
 
     /// Without a device nothing was written, and nothing is measured.
-    fn audit_took(&self, series: &'static str, began: Instant) {
+    fn audit_took(&self, timer: &series::Timer, began: Instant) {
         if self.audit.has_devices() {
-            series::took(series, began);
+            timer.took(began);
         }
     }
 
@@ -241,6 +297,11 @@ pub(crate) struct Served<'a> {
 /// Logins have a series of their own: `auth/<mount>/login…`.
 fn is_login(path: &str) -> bool {
     path.starts_with("auth/") && path.split('/').any(|segment| segment == "login")
+}
+
+/// Whether the operation has no effect before its answer, whatever comes of it.
+fn is_quiet(operation: Operation, mounted: Option<&Mounted>) -> bool {
+    matches!(operation, Operation::Read | Operation::List) && mounted.is_some_and(|m| m.reads_quietly)
 }
 
 fn trims_slash(mounted: &Mounted) -> bool {
@@ -277,12 +338,16 @@ fn audit_failed(error: &audit::AuditError, series: &'static str) -> Failure {
 /// It does not say that nothing was written: a change that was under way when the disk filled up is written when there is room.
 pub(crate) const STORAGE_FULL: &str = "the storage is full: changes are accepted again when there is room";
 
+/// The leader was lost at the worst moment. Who sent the request has to look; it is not sent again behind his back.
+pub(crate) const UNKNOWN_FATE: &str = "the leader was lost before it was known whether the change was made: look before you repeat it";
+
 pub(crate) fn commit_failure(error: &CommitError) -> Failure {
     use replication::ProposeError as P;
     match error {
-        CommitError::Propose(P::NotLeader { .. }) => Failure::new(FailureKind::Unavailable, "no active Vault instance found"),
+        CommitError::Propose(P::NotLeader { .. }) => Failure::new(FailureKind::Unavailable, crate::standby::NO_LEADER),
         CommitError::Propose(P::TooLarge { .. }) => Failure::new(FailureKind::TooLarge, error.to_string()),
         CommitError::Propose(P::Full(_)) => Failure::new(FailureKind::Unavailable, STORAGE_FULL),
+        CommitError::Propose(P::Unknown) => Failure::new(FailureKind::Unavailable, UNKNOWN_FATE),
         CommitError::Contended => Failure::new(FailureKind::Unavailable, "overloaded, try again later"),
         CommitError::Work(e) => Failure::from_engine(e, true),
         CommitError::Propose(_) | CommitError::Barrier(_) => {

@@ -119,17 +119,21 @@ const FREE: Admission = Admission::Admitted(None);
 /// Leases counted for one quota.
 struct Counted {
     created: Time,
-    /// A node that led before may have missed leases; so a count is good for one term of office.
-    term: u64,
+    /// Those that were there, and those that this node has added since.
     leases: u64,
+    /// Where the watch over all leases stood when they were counted.
+    watched: u64,
 }
 
-/// What this node knows of the use of quotas.
+/// What this node knows of the use of rate limits.
 #[derive(Default)]
 pub(crate) struct Usage {
     clients: Clients,
-    leases: Mutex<HashMap<String, Counted>>,
 }
+
+/// What this node knows of the leases below lease count quotas, by the quotas' names. Good for as long as it is open.
+#[derive(Default)]
+pub(crate) struct LeaseCounts(Mutex<HashMap<String, Counted>>);
 
 impl Core {
     /// Asks the rate limits, before anything of the request but its head is read (CVE class N). `path` is below `/v1/`.
@@ -189,7 +193,15 @@ impl Core {
         let router = open.router(&self.config).ok();
         let mounted = router.as_ref().and_then(|r| r.resolve(&request.path)).map(|(m, _)| &**m);
         let now = self.clock.now();
-        let asked = Asked { request, operation: request.operation, mounted, known: None, now, audited: &audited };
+        let asked = Asked {
+            request,
+            headers: &request.headers,
+            operation: request.operation,
+            mounted,
+            known: None,
+            now,
+            audited: &audited,
+        };
         let denial = Denial { reason: DenialReason::Token("rate limit quota exceeded"), pattern: None };
         let text = failure.errors.first().cloned();
         let kind = failure.kind;
@@ -230,28 +242,26 @@ impl Core {
 
     /// Whether one more lease below a request's path would be too many. Counts it if not.
     ///
-    /// The count only ever errs on the high side (leases end without telling, requests fail after they were counted), so the leases
-    /// are counted anew before anything is refused.
+    /// The count only ever errs on the high side (leases end without telling, requests fail after they were counted, and where
+    /// other nodes add leases too, whatever was done to any lease counts as one more), so the leases are counted anew before
+    /// anything is refused. Requests that other nodes are serving at the same instant are not seen: so many may be added above
+    /// the maximum.
     pub(crate) async fn lease_refused(&self, open: &Arc<OpenCore>, mount: &str, rest: &str) -> Result<bool, TxnError> {
         let limits = open.quotas()?;
         let Some((name, rule)) = limits.leases.find(mount, rest, "") else { return Ok(false) };
-        let term = self.replica.status().term;
-        if self.count_lease(name, rule, term) {
+        let is_alone = self.replica.status().peers.len() < 2;
+        let others = |c: &Counted| if is_alone { 0 } else { open.leases_touched.count().saturating_sub(c.watched) };
+        if count_lease(&open.lease_counts, name, rule, others) {
             return Ok(false);
         }
+        let watched = open.leases_touched.count();
         let leases = self.leases_under(open, &limits, name).await?;
-        self.usage.leases.lock().insert(name.to_owned(), Counted { created: rule.created, term, leases });
-        if self.count_lease(name, rule, term) {
+        open.lease_counts.0.lock().insert(name.to_owned(), Counted { created: rule.created, leases, watched });
+        if count_lease(&open.lease_counts, name, rule, others) {
             return Ok(false);
         }
         counter!(series::LEASES_LIMITED, "name" => name.to_owned()).increment(1);
         Ok(true)
-    }
-
-    fn count_lease(&self, name: &str, rule: &LeaseCount, term: u64) -> bool {
-        let mut counts = self.usage.leases.lock();
-        let current = |c: &&mut Counted| c.created == rule.created && c.term == term && c.leases < rule.max_leases;
-        counts.get_mut(name).filter(current).map(|c| c.leases += 1).is_some()
     }
 
     /// The leases that a quota covers, counted no further than its maximum. On a thread of its own: there may be many.
@@ -280,4 +290,10 @@ impl Core {
 /// Who has no address shares one window with the others that have none.
 fn known(client: Option<IpAddr>) -> IpAddr {
     client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+fn count_lease(counts: &LeaseCounts, name: &str, rule: &LeaseCount, others: impl Fn(&Counted) -> u64) -> bool {
+    let mut counts = counts.0.lock();
+    let current = |c: &&mut Counted| c.created == rule.created && c.leases.saturating_add(others(c)) < rule.max_leases;
+    counts.get_mut(name).filter(current).map(|c| c.leases += 1).is_some()
 }

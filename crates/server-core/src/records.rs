@@ -1,6 +1,7 @@
 //! From the pipeline's values to audit records. Everything is borrowed, and nothing hashed: that is the device's business.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use audit::{
     AuditedHeader, AuthRecord, Payload, PolicyResults, RequestFacts, RequestRecord, ResponseFacts, ResponseRecord, WrapRecord,
@@ -14,9 +15,14 @@ use crate::decide::Known;
 use crate::mounts::{Mounted, Table};
 use crate::settings::AuditedHeaders;
 
+/// Headers by lower-case name.
+pub(crate) type Headers = BTreeMap<String, Vec<String>>;
+
 /// What audit needs to know of a request, beside the request.
 pub(crate) struct Asked<'a> {
     pub(crate) request: &'a Request,
+    /// All headers of the request; the engine saw fewer.
+    pub(crate) headers: &'a Headers,
     pub(crate) operation: api_types::Operation,
     pub(crate) mounted: Option<&'a Mounted>,
     pub(crate) known: Option<&'a Known>,
@@ -74,7 +80,7 @@ impl<'a> Asked<'a> {
             facts.mount_type = &m.entry.mount_type;
             facts.mount_class = if m.entry.table == Table::Auth { "auth" } else { "secret" };
             facts.mount_accessor = &m.entry.accessor;
-            facts.mount_running_version = Cow::Owned(crate::sys::running_version(&m.entry.mount_type));
+            facts.mount_running_version = Cow::Borrowed(&m.running_version);
             facts.plain_data_keys = m.entry.config.audit_non_hmac_request_keys.as_deref().unwrap_or_default();
         }
         facts.client_token = (&request.token).into();
@@ -85,14 +91,15 @@ impl<'a> Asked<'a> {
         facts.data = (!request.data.is_empty()).then(|| Payload::from(&request.data));
         facts.remote_address = request.connection.remote_addr;
         facts.remote_port = request.connection.remote_port;
-        facts.request_uri = request.header(":uri").unwrap_or_default();
+        let header = |name: &str| self.headers.get(name).and_then(|values| values.first()).map(String::as_str);
+        facts.request_uri = header(":uri").unwrap_or_default();
         facts.wrap_ttl = request.wrap.as_ref().map(|w| w.ttl);
         for (name, hmac) in self.audited {
-            if let Some(values) = request.headers.get(name) {
+            if let Some(values) = self.headers.get(name) {
                 facts.headers.push(AuditedHeader { name, values, hmac: *hmac });
             }
         }
-        facts.policy_override = request.header(api_types::headers::POLICY_OVERRIDE).is_some_and(|v| v == "true");
+        facts.policy_override = header(api_types::headers::POLICY_OVERRIDE) == Some("true");
         facts
     }
 

@@ -98,7 +98,7 @@ pub(crate) fn engine_of(core: &Core, open: &OpenCore, accessor: &str) -> Result<
         let kinds = if entry.table == Table::Auth { &open.registry().auth } else { &open.registry().secrets };
         let Some(factory) = kinds.get(entry.mount_type.as_str()) else { return Ok(None) };
         let (backend, facts) = (factory(&entry), Arc::new(entry.facts(core.config())));
-        return Ok(Some(Arc::new(Mounted { entry: Arc::new(entry), facts, backend })));
+        return Ok(Some(Arc::new(Mounted::new(Arc::new(entry), facts, backend))));
     }
     Ok(None)
 }

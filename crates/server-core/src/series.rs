@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use audit::Health;
-use metrics::{counter, gauge, histogram};
+use metrics::{Histogram, counter, gauge, histogram};
 use replication::State;
 
 use crate::core::Core;
@@ -27,6 +27,12 @@ series! {
     UNSEALED = "core_unsealed";
     /// 1 while this node serves requests.
     ACTIVE = "core_active";
+    /// 1 while the outer seal does its work. Vault's series on its seals have other names.
+    SEAL_HEALTHY = "seal_healthy";
+    /// When it last did, seconds since the epoch.
+    SEAL_LAST_SUCCESS = "seal_last_success_seconds";
+    /// Questions to it that came to nothing.
+    SEAL_FAILURE = "seal_failure";
     /// Requests being served.
     IN_FLIGHT = "core_in_flight_requests";
     /// Mounts, by `type` (`logical`, `auth`).
@@ -83,9 +89,34 @@ series! {
     RUNTIME_THREADS = "runtime_num_goroutines";
 }
 
-/// Notes how long something took.
-pub(crate) fn took(series: &'static str, since: Instant) {
-    histogram!(series).record(since.elapsed().as_secs_f64() * 1000.0);
+/// What every request notes, found once: the recorder is installed before the core starts.
+pub(crate) struct Timers {
+    pub(crate) request: Timer,
+    pub(crate) login: Timer,
+    pub(crate) audit_request: Timer,
+    pub(crate) audit_response: Timer,
+}
+
+/// A summary of milliseconds.
+pub(crate) struct Timer(Histogram);
+
+impl Timers {
+    pub(crate) fn new() -> Self {
+        let timer = |series: &'static str| Timer(histogram!(series));
+        Self {
+            request: timer(HANDLE_REQUEST),
+            login: timer(HANDLE_LOGIN_REQUEST),
+            audit_request: timer(AUDIT_REQUEST),
+            audit_response: timer(AUDIT_RESPONSE),
+        }
+    }
+}
+
+impl Timer {
+    /// Notes how long something took.
+    pub(crate) fn took(&self, since: Instant) {
+        self.0.record(since.elapsed().as_secs_f64() * 1000.0);
+    }
 }
 
 /// Sets what is looked at only when somebody asks.
@@ -94,6 +125,12 @@ pub(crate) fn refresh(core: &Core) {
     gauge!(UNSEALED).set(flag(open.is_some()));
     gauge!(ACTIVE).set(flag(core.state() == crate::NodeState::Active));
     gauge!(IN_FLIGHT).set(whole(core.in_flight()));
+    if let Some((healthy, last)) = core.seal_figures() {
+        gauge!(SEAL_HEALTHY).set(flag(healthy));
+        if let Some(seconds) = last.and_then(|s| u64::try_from(s).ok()) {
+            gauge!(SEAL_LAST_SUCCESS).set(whole(seconds));
+        }
+    }
     for device in core.audit().statuses() {
         gauge!(AUDIT_DEVICE, "device" => device.path).set(flag(device.health == Health::Healthy));
     }

@@ -15,7 +15,7 @@ use server_core::CoreConfig;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Far longer than the worker needs, far shorter than a hung test run.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Hands out leased names; undoing one needs the connection that was configured.
 struct Leaser {

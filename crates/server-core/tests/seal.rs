@@ -257,6 +257,215 @@ async fn recovery_shares_decide_beside_an_outer_seal() {
     assert!(c.has_root(&c.root).await);
 }
 
+/// A seal that can be taken away.
+struct Loseable {
+    inner: autoseal::StaticSeal,
+    is_gone: std::sync::atomic::AtomicBool,
+}
+
+impl Loseable {
+    fn gone(&self) -> Option<autoseal::SealFault> {
+        let is_gone = self.is_gone.load(std::sync::atomic::Ordering::SeqCst);
+        is_gone.then(|| autoseal::SealFault::Away { seal: "static", why: "gone".into() })
+    }
+}
+
+impl autoseal::SealWrapper for Loseable {
+    fn seal_type(&self) -> &'static str {
+        "static"
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        plain: &'a SecretBytes,
+        entropy: &'a dyn secret::Entropy,
+    ) -> autoseal::BoxFuture<'a, Result<autoseal::Blob, autoseal::SealFault>> {
+        Box::pin(async move { self.gone().map_or(Ok(()), Err).and(self.inner.wrap(plain, entropy).await) })
+    }
+
+    fn open<'a>(&'a self, blob: &'a autoseal::Blob) -> autoseal::BoxFuture<'a, Result<SecretBytes, autoseal::SealFault>> {
+        Box::pin(async move { self.gone().map_or(Ok(()), Err).and(self.inner.open(blob).await) })
+    }
+
+    fn is_current(&self, blob: &autoseal::Blob) -> bool {
+        self.inner.is_current(blob)
+    }
+}
+
+const GLASS: RekeyTarget = RekeyTarget::BreakGlass;
+
+async fn beside_a_loseable_seal() -> (Cluster, Arc<Loseable>) {
+    let inner = autoseal::StaticSeal::new(("k1", &"ab".repeat(32)), ("", "")).unwrap();
+    let seal = Arc::new(Loseable { inner, is_gone: false.into() });
+    let c = Cluster::start(Seals { active: Some(Arc::<Loseable>::clone(&seal)), retiring: None }).await;
+    (c, seal)
+}
+
+async fn break_glass(c: &Cluster, shares: &[SecretBytes]) -> Result<(), SealError> {
+    for share in shares {
+        c.core.unseal_with_break_glass(share.clone(), false).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn break_glass_shares_open_when_the_seal_is_gone() {
+    let (c, seal) = beside_a_loseable_seal().await;
+    assert!(c.core.seal_status().break_glass.is_none(), "never by itself");
+    let nonce = c.rekey(GLASS, two_of_two()).await;
+    c.give(GLASS, &nonce, &c.shares[0]).await.unwrap();
+    assert!(c.core.seal_status().break_glass.is_none(), "not before enough holders consented");
+    let glass = keys(&c.give(GLASS, &nonce, &c.shares[1]).await.unwrap());
+    // The root key may be exchanged, the shares go on opening.
+    let nonce = c.rekey(BARRIER, two_of_two()).await;
+    c.give(BARRIER, &nonce, &c.shares[0]).await.unwrap();
+    c.give(BARRIER, &nonce, &c.shares[1]).await.unwrap();
+    c.core.seal().await;
+    seal.is_gone.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert!(matches!(c.unseal(&c.shares[..2]).await, Err(SealError::Outer(_))), "recovery shares open nothing without the seal");
+    assert!(matches!(break_glass(&c, &c.shares[..2]).await, Err(SealError::Key(_))), "and are no break-glass shares");
+    assert!(matches!(c.core.unseal_with_break_glass(glass[0].clone(), true).await, Err(SealError::NoMigration)));
+    break_glass(&c, &glass[..1]).await.unwrap();
+    let shown = serde_json::to_value(c.core.seal_status()).unwrap();
+    assert_eq!(shown["break_glass"]["progress"], 1);
+    assert_eq!((&shown["break_glass"]["t"], &shown["break_glass"]["n"], &shown["progress"]), (&json!(2), &json!(2), &json!(0)));
+    c.core.reset_unseal().await.unwrap();
+    break_glass(&c, &glass).await.unwrap();
+    assert!(c.has_root(&c.root).await);
+}
+
+#[tokio::test]
+async fn if_the_seal_is_gone_for_good_break_glass_shares_become_the_unseal_shares() {
+    let seal = || Arc::new(autoseal::StaticSeal::new(("k1", &"ab".repeat(32)), ("", "")).unwrap());
+    let store = Arc::new(storage::MemoryStore::default());
+    let folder = tempfile::tempdir().unwrap();
+    let start = async |seals: Seals| {
+        let mut settings = replication::Settings::new("node1", "127.0.0.1:8201", "http://127.0.0.1:8200");
+        settings.log_dir = Some(folder.path().join("log"));
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Time::from_unix(1_790_000_000)));
+        let config = CoreConfig { seals, ..CoreConfig::default() };
+        Core::start(Arc::<storage::MemoryStore>::clone(&store), settings, config, registry(), clock, Arc::new(SystemEntropy))
+            .await
+            .unwrap()
+    };
+    let core = start(Seals { active: Some(seal()), retiring: None }).await;
+    let request = InitRequest {
+        recovery_shares: 1,
+        recovery_threshold: 1,
+        break_glass_shares: 3,
+        break_glass_threshold: 2,
+        ..InitRequest::default()
+    };
+    let made = core.init(request).await.unwrap();
+    let glass = made.break_glass_shares;
+    assert_eq!((glass.len(), made.recovery_shares.len()), (3, 1));
+    core.shutdown().await;
+    drop(core);
+    let gone = Arc::new(Loseable {
+        inner: autoseal::StaticSeal::new(("k2", &"cd".repeat(32)), ("", "")).unwrap(),
+        is_gone: true.into(),
+    });
+    let core = start(Seals { active: None, retiring: Some(gone) }).await;
+    assert!(core.seal_status().migration);
+    assert!(matches!(core.unseal_with_break_glass(glass[0].clone(), false).await, Err(SealError::MigrationPending)));
+    for share in &glass[..2] {
+        core.unseal_with_break_glass(share.clone(), true).await.unwrap();
+    }
+    let shown = serde_json::to_value(core.seal_status()).unwrap();
+    assert_eq!(
+        (&shown["type"], &shown["t"], &shown["n"], shown.get("break_glass")),
+        (&json!("shamir"), &json!(2), &json!(3), None)
+    );
+    core.seal().await;
+    for share in &glass[1..] {
+        core.unseal(share.clone(), false).await.unwrap();
+    }
+    assert_eq!(core.state(), NodeState::Active);
+}
+
+#[tokio::test]
+async fn the_health_of_the_seal_is_that_of_its_last_use() {
+    let (c, seal) = beside_a_loseable_seal().await;
+    let status = async || {
+        let mut request = engine::Request::new(Operation::Read, "sys/seal-backend-status");
+        request.token = c.root.as_str().into();
+        match c.core.handle(request).await.into_inner() {
+            server_core::Answer::Response { response, .. } => match response.kind {
+                engine::Kind::Bare { body, .. } => serde_json::from_slice::<Value>(&body).unwrap(),
+                _ => panic!("no bare answer"),
+            },
+            _ => panic!("refused"),
+        }
+    };
+    let began = c.clock.now().rfc3339();
+    let good = json!({ "healthy": true, "backends": [{ "name": "static", "healthy": true, "last_success": began }], "fully_wrapped": true });
+    assert_eq!(status().await, good);
+    seal.is_gone.store(true, std::sync::atomic::Ordering::SeqCst);
+    c.clock.advance(Duration::from_secs(600));
+    let since = c.clock.now().rfc3339();
+    c.core.try_seal().await;
+    c.clock.advance(Duration::from_secs(60));
+    c.core.try_seal().await;
+    let seen = status().await;
+    assert_eq!((&seen["healthy"], &seen["unhealthy_since"]), (&json!(false), &json!(since)), "{seen}");
+    let backend = json!({ "name": "static", "healthy": false, "unhealthy_since": since, "last_success": began });
+    assert_eq!(seen["backends"], json!([backend]));
+    seal.is_gone.store(false, std::sync::atomic::Ordering::SeqCst);
+    c.core.try_seal().await;
+    let seen = status().await;
+    assert_eq!((&seen["healthy"], seen.get("unhealthy_since")), (&json!(true), None), "{seen}");
+    assert_eq!(seen["backends"][0]["last_success"], c.clock.now().rfc3339());
+}
+
+#[tokio::test]
+async fn class_f_break_glass_shares_need_recovery_shares_and_can_be_taken_back() {
+    let c = Cluster::start(Seals::default()).await;
+    let refused = c.core.rekey_init(GLASS, two_of_two()).await.unwrap_err().to_string();
+    assert!(refused.contains("with an auto seal"), "{refused}");
+    assert!(matches!(c.core.unseal_with_break_glass(c.shares[0].clone(), false).await, Err(SealError::NoBreakGlass)));
+    let (c, _) = beside_a_loseable_seal().await;
+    let kept = RekeyRequest { backup: true, pgp_keys: vec![PGP_KEY.into(); 2], ..two_of_two() };
+    assert!(c.core.rekey_init(GLASS, kept).await.is_err(), "encrypted or not, they are not kept");
+    let nonce = c.rekey(GLASS, two_of_two()).await;
+    assert!(c.give(GLASS, "x", &c.shares[0]).await.is_err() && c.core.rekey_cancel(GLASS, "").await.is_err());
+    c.give(GLASS, &nonce, &SecretBytes::new(vec![3; 33])).await.unwrap();
+    assert!(c.give(GLASS, &nonce, &SecretBytes::new(vec![4; 33])).await.is_err());
+    assert!(c.core.seal_status().break_glass.is_none(), "foreign shares consent to nothing");
+    c.give(GLASS, &nonce, &c.shares[0]).await.unwrap();
+    let first = keys(&c.give(GLASS, &nonce, &c.shares[1]).await.unwrap());
+    // New ones end the old ones, once they were verified.
+    let nonce = c.rekey(GLASS, RekeyRequest { require_verification: true, ..two_of_two() }).await;
+    c.give(GLASS, &nonce, &c.shares[0]).await.unwrap();
+    let made = c.give(GLASS, &nonce, &c.shares[1]).await.unwrap();
+    let (second, verification) = (keys(&made), made["verification_nonce"].as_str().unwrap().to_owned());
+    c.core.seal().await;
+    break_glass(&c, &first).await.unwrap();
+    assert!(c.core.rekey_verify(GLASS, &verification, second[0].clone()).await.is_err(), "sealing forgot them");
+    let ask = async |operation, path: &str, token: &str| {
+        let mut request = engine::Request::new(operation, path);
+        request.token = token.into();
+        c.core.handle(request).await.into_inner()
+    };
+    for (operation, path) in [
+        (Operation::Read, "sys/break-glass"),
+        (Operation::Delete, "sys/break-glass"),
+        (Operation::Update, "sys/rekey-break-glass/init"),
+        (Operation::Read, "sys/rekey-break-glass/init"),
+        (Operation::Update, "sys/rekey-break-glass/update"),
+        (Operation::Update, "sys/rekey-break-glass/verify"),
+    ] {
+        assert!(
+            matches!(ask(operation, path, "").await, server_core::Answer::Failure(f) if f.kind == FailureKind::Denied),
+            "{path}"
+        );
+    }
+    assert!(matches!(ask(Operation::Delete, "sys/break-glass", &c.root).await, server_core::Answer::Response { .. }));
+    assert!(c.core.seal_status().break_glass.is_none());
+    c.core.seal().await;
+    assert!(matches!(break_glass(&c, &first).await, Err(SealError::NoBreakGlass)));
+    c.unseal(&c.shares[..2]).await.unwrap();
+}
+
 #[tokio::test]
 async fn parameters_of_the_other_kind_of_seal_are_refused_at_init() {
     for (seals, request, text) in [

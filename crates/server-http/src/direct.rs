@@ -81,11 +81,28 @@ struct HealthBody {
     cluster_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster_id: Option<String>,
-    echo_duration_ms: u64,
+    echo_duration_ms: u128,
     clock_skew_ms: i64,
     replication_primary_canary_age_ms: u64,
     removed_from_cluster: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ha_connection_healthy: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_request_forwarding_heartbeat_ms: Option<u128>,
 }
+
+/// The codes of `sys/health`: in which state, by which query parameter another one is wanted, and which it is otherwise.
+const CODES: [(&str, u16); 8] = [
+    ("activecode", 200),
+    ("standbycode", 429),
+    ("sealedcode", 503),
+    ("uninitcode", 501),
+    ("haunhealthycode", 474),
+    ("removedcode", 530),
+    // States that this server does not have; their codes are checked all the same.
+    ("drsecondarycode", 472),
+    ("performancestandbycode", 473),
+];
 
 fn health(core: &Core, method: &Method, query: &Map) -> Reply {
     let bad = || respond::errors(StatusCode::BAD_REQUEST, &[]);
@@ -97,29 +114,25 @@ fn health(core: &Core, method: &Method, query: &Map) -> Reply {
         Some(t) => parse_bool(t),
     };
     let (Some(standby_ok), Some(_)) = (flag("standbyok"), flag("perfstandbyok")) else { return bad() };
-    let mut codes = [200u16, 429, 503, 501];
-    for (name, slot) in [("activecode", 0), ("standbycode", 1), ("sealedcode", 2), ("uninitcode", 3)] {
+    let mut codes = CODES.map(|(_, code)| code);
+    for ((name, _), slot) in CODES.iter().zip(&mut codes) {
         if let Some(t) = text(name) {
-            match (t.parse::<u16>().ok().filter(|c| (100..=599).contains(c)), codes.get_mut(slot)) {
-                (Some(code), Some(to)) => *to = code,
-                _ => return bad(),
+            match t.parse::<u16>().ok().filter(|c| (100..=599).contains(c)) {
+                Some(code) => *slot = code,
+                None => return bad(),
             }
         }
     }
-    // Codes for states this server does not have are checked all the same.
-    for name in ["drsecondarycode", "performancestandbycode", "haunhealthycode", "removedcode"] {
-        if text(name).is_some_and(|t| t.parse::<u16>().is_err()) {
-            return bad();
-        }
-    }
-    let [active, standby, sealed, uninit] = codes;
+    let [active, standby, sealed, uninit, unheard, removed, ..] = codes;
     let health = core.health();
     let code = match health.state {
-        NodeState::Active => active,
+        NodeState::Uninitialised => uninit,
+        _ if health.removed => removed,
+        NodeState::Sealed => sealed,
+        NodeState::Standby if health.leader.is_some_and(|l| !l.healthy) => unheard,
         NodeState::Standby if standby_ok => active,
         NodeState::Standby => standby,
-        NodeState::Sealed => sealed,
-        NodeState::Uninitialised => uninit,
+        NodeState::Active => active,
     };
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::OK);
     if method == Method::HEAD {
@@ -139,10 +152,12 @@ fn health(core: &Core, method: &Method, query: &Map) -> Reply {
         enterprise: false,
         cluster_name,
         cluster_id,
-        echo_duration_ms: 0,
+        echo_duration_ms: health.leader.map_or(0, |l| l.took.as_millis()),
         clock_skew_ms: 0,
         replication_primary_canary_age_ms: 0,
-        removed_from_cluster: false,
+        removed_from_cluster: health.removed,
+        ha_connection_healthy: health.leader.map(|l| l.healthy),
+        last_request_forwarding_heartbeat_ms: health.leader.and_then(|l| l.ago).map(|ago| ago.as_millis()),
     };
     respond::json_body(status, &body)
 }
@@ -207,9 +222,11 @@ fn failed(error: &SealError) -> Refusal {
             tracing::error!(error = text, "a seal operation failed");
             Refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal error".to_owned())
         }
-        other @ (SealError::NoMigration | SealError::MigrationPending | SealError::Outer(_) | SealError::NoSeal(_)) => {
-            Refusal(StatusCode::INTERNAL_SERVER_ERROR, other.to_string())
-        }
+        other @ (SealError::NoMigration
+        | SealError::MigrationPending
+        | SealError::Outer(_)
+        | SealError::NoSeal(_)
+        | SealError::Removed) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()),
         other => invalid(&other.to_string()),
     }
 }
@@ -230,6 +247,9 @@ async fn init_checked(core: &Core, data: &Map) -> Result<Reply, Refusal> {
         recovery_shares: body.number("recovery_shares")?,
         recovery_threshold: body.number("recovery_threshold")?,
         recovery_pgp_keys: body.texts("recovery_pgp_keys")?,
+        break_glass_shares: body.number("break_glass_shares")?,
+        break_glass_threshold: body.number("break_glass_threshold")?,
+        break_glass_pgp_keys: body.texts("break_glass_pgp_keys")?,
         root_token_pgp_key: body.text("root_token_pgp_key")?.to_owned(),
         root_token: None,
     };
@@ -242,6 +262,10 @@ async fn init_checked(core: &Core, data: &Map) -> Result<Reply, Refusal> {
     if !made.recovery_shares.is_empty() {
         reply.insert("recovery_keys".into(), hexed(&made.recovery_shares).into());
         reply.insert("recovery_keys_base64".into(), base64(&made.recovery_shares).into());
+    }
+    if !made.break_glass_shares.is_empty() {
+        reply.insert("break_glass_keys".into(), hexed(&made.break_glass_shares).into());
+        reply.insert("break_glass_keys_base64".into(), base64(&made.break_glass_shares).into());
     }
     reply.insert("root_token".into(), made.root_token.expose().into());
     Ok(respond::json_body(StatusCode::OK, &reply))
@@ -260,6 +284,7 @@ async fn unseal_checked(core: &Core, data: &Map) -> Result<Reply, Refusal> {
     let key = Zeroizing::new(body.text("key")?.to_owned());
     let reset = body.flag("reset")?;
     let migrate = body.flag("migrate")?;
+    let break_glass = body.flag("break_glass")?;
     if reset {
         core.reset_unseal().await.map_err(|e| failed(&e))?;
     } else {
@@ -267,7 +292,9 @@ async fn unseal_checked(core: &Core, data: &Map) -> Result<Reply, Refusal> {
             return Err(invalid("'key' must be specified in request body as JSON, or 'reset' set to true"));
         }
         let share = share_from_text(&key).ok_or_else(|| invalid("'key' must be a valid hex or base64 string"))?;
-        core.unseal(share, migrate).await.map_err(|e| failed(&e))?;
+        let taken =
+            if break_glass { core.unseal_with_break_glass(share, migrate).await } else { core.unseal(share, migrate).await };
+        taken.map_err(|e| failed(&e))?;
     }
     Ok(respond::json_body(StatusCode::OK, &core.seal_status()))
 }
@@ -275,13 +302,14 @@ async fn unseal_checked(core: &Core, data: &Map) -> Result<Reply, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::direct_raft;
 
     /// CVE class F: what is answered beside the pipeline is a closed list. Every path of `sys/` that is open to everybody is here,
     /// in the pipeline's own frozen list (`server-core`), or nowhere.
     #[test]
     fn class_f_paths_beside_the_pipeline_are_these() {
         let open = policy_paths();
-        let direct: Vec<&str> = open.iter().map(String::as_str).filter(|p| serves(p)).collect();
+        let direct: Vec<&str> = open.iter().map(String::as_str).filter(|p| serves(p) || direct_raft::may_serve(p)).collect();
         assert_eq!(
             direct,
             [
@@ -295,6 +323,8 @@ mod tests {
                 "sys/rekey/update",
                 "sys/rekey/verify",
                 "sys/seal-status",
+                "sys/storage/raft/bootstrap/challenge",
+                "sys/storage/raft/join",
                 "sys/unseal"
             ]
         );

@@ -101,12 +101,16 @@ impl<'a> Scan<'a> {
     fn string(&mut self) -> Result<(), JsonLimit> {
         let start = self.at + 1;
         let mut end = start;
-        while let Some(&b) = self.text.get(end) {
-            match b {
-                b'\\' => end += 2,
-                b'"' => break,
-                _ => end += 1,
+        while let Some(found) = self.text.get(end..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+            end += found;
+            if self.text.get(end) == Some(&b'"') {
+                break;
             }
+            // Whatever stands after a backslash belongs to the string.
+            end += 2;
+        }
+        if self.text.get(end) != Some(&b'"') {
+            end = self.text.len();
         }
         let inside = self.text.get(start..end.min(self.text.len())).unwrap_or_default();
         self.at = end + 1;

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::limits::{HEAD_BYTES_MAX, HTTP2_STREAMS_MAX};
-use crate::patience::{Patient, Phase};
+use crate::patience::{Patience, Patient, Phase};
 use crate::respond::Reply;
 use crate::service::{Peer, Service};
 use crate::tls::TlsState;
@@ -88,7 +88,7 @@ impl Listener {
 }
 
 async fn greet(stream: TcpStream, address: SocketAddr, tls: Option<Arc<TlsState>>, service: Arc<Service>, watcher: Watcher) {
-    let mut peer = Peer { address: Some(address), tls: tls.is_some(), certificates: Vec::new() };
+    let mut peer = Peer { address: Some(address), tls: tls.is_some(), ..Peer::default() };
     match tls {
         None => serve(stream, peer, service, watcher).await,
         Some(tls) => {
@@ -113,7 +113,9 @@ where
     let limits = *service.limits();
     let peer = Arc::new(peer);
     let phase = Arc::new(Phase::default());
-    let stream = Patient::new(stream, Arc::clone(&phase), limits.header_timeout, limits.idle_timeout);
+    let idle = limits.idle_timeout.max(limits.header_timeout);
+    let times = Patience { head: limits.header_timeout, idle, stall: limits.idle_timeout };
+    let stream = Patient::new(stream, Arc::clone(&phase), times);
     let handler = service_fn(move |request: http::Request<Incoming>| {
         let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
         let answering = phase.answering(request.version());
@@ -126,9 +128,8 @@ where
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        // Runs between requests as well; the time of a head that has begun is `Patient`'s.
-        .header_read_timeout(limits.idle_timeout.max(limits.header_timeout))
+        // `Patient` has all the times of a connection.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
         .keep_alive(true);
     builder

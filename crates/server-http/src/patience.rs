@@ -1,9 +1,10 @@
 //! A connection that does not wait for ever: the head of a request must arrive in time once it has begun (or once the connection
 //! is new), and whoever asked must take the answer.
 //!
-//! hyper's own header time-out runs while a connection is idle as well, so by itself it must be as long as the idle time-out, and a
-//! client could hold a connection that long with half a head. Deliberately absent: the time of a body (`body`), HTTP/2 after its
-//! first request (many requests share a connection there; hyper pings instead).
+//! Between requests it waits for the idle time-out. hyper has one time-out for both, and makes and drops a timer for each request;
+//! here one timer serves a connection for good: it is set to the earliest time that may matter, and looks again when it fires.
+//! Deliberately absent: the time of a body (`body`), HTTP/2 after its first request (many requests share a connection there; hyper
+//! pings instead).
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 const HEAD: u8 = 0;
 /// Requests are being answered.
 const BUSY: u8 = 1;
-/// Nothing is asked: the idle time-out is hyper's affair.
+/// Nothing is asked.
 const IDLE: u8 = 2;
 /// The connection turned out to be HTTP/2.
 const SHARED: u8 = 3;
@@ -29,6 +30,8 @@ const SHARED: u8 = 3;
 pub(crate) struct Phase {
     at: AtomicU8,
     answering: AtomicU64,
+    /// Requests so far: tells one time between requests from another.
+    asked: AtomicU64,
 }
 
 /// A request being answered; the connection is idle again when it is dropped.
@@ -38,6 +41,7 @@ impl Phase {
     /// A whole head has arrived.
     pub(crate) fn answering(self: &Arc<Self>, version: http::Version) -> Answering {
         self.answering.fetch_add(1, Ordering::AcqRel);
+        self.asked.fetch_add(1, Ordering::AcqRel);
         self.at.store(if version == http::Version::HTTP_2 { SHARED } else { BUSY }, Ordering::Release);
         Answering(Arc::clone(self))
     }
@@ -51,21 +55,67 @@ impl Drop for Answering {
     }
 }
 
-/// A stream with both time-outs.
+/// How long a connection is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For the head of a request, once it has begun.
+    pub(crate) head: Duration,
+    /// Between requests.
+    pub(crate) idle: Duration,
+    /// For one write to make progress.
+    pub(crate) stall: Duration,
+}
+
+/// A stream with these time-outs.
 pub(crate) struct Patient<S> {
     stream: S,
     phase: Arc<Phase>,
-    head_time: Duration,
-    stall_time: Duration,
-    head_due: Pin<Box<Sleep>>,
+    times: Patience,
+    wait: Option<Wait>,
+    /// Fires at the end of the wait or before.
+    timer: Pin<Box<Sleep>>,
     /// Runs while the other end takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
+/// A wait for the other end to say something.
+struct Wait {
+    phase: u8,
+    asked: u64,
+    due: Instant,
+}
+
 impl<S> Patient<S> {
-    /// `head_time` for the head of a request, `stall_time` for one write to make progress.
-    pub(crate) fn new(stream: S, phase: Arc<Phase>, head_time: Duration, stall_time: Duration) -> Self {
-        Self { stream, phase, head_time, stall_time, head_due: Box::pin(sleep(head_time)), stalled: None }
+    pub(crate) fn new(stream: S, phase: Arc<Phase>, times: Patience) -> Self {
+        Self { stream, phase, times, wait: None, timer: Box::pin(sleep(times.head)), stalled: None }
+    }
+
+    /// Nothing was read: whether the other end has used up its time.
+    fn waited_enough(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (phase, asked) = (self.phase.at.load(Ordering::Acquire), self.phase.asked.load(Ordering::Acquire));
+        let time = match phase {
+            HEAD => self.times.head,
+            IDLE => self.times.idle,
+            _ => return Poll::Pending,
+        };
+        let due = match &self.wait {
+            Some(wait) if wait.phase == phase && wait.asked == asked => wait.due,
+            _ => {
+                let due = Instant::now() + time;
+                self.wait = Some(Wait { phase, asked, due });
+                due
+            }
+        };
+        if due < self.timer.deadline() {
+            self.timer.as_mut().reset(due);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+        Poll::Pending
     }
 
     fn progress<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -73,7 +123,7 @@ impl<S> Patient<S> {
             self.stalled = None;
             return written;
         }
-        let time = self.stall_time;
+        let time = self.times.stall;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(time)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -85,12 +135,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let has_bytes = buf.filled().len() > before;
-        if has_bytes && self.phase.at.compare_exchange(IDLE, HEAD, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            let due = Instant::now() + self.head_time;
-            self.head_due.as_mut().reset(due);
+        if has_bytes {
+            let _ = self.phase.at.compare_exchange(IDLE, HEAD, Ordering::AcqRel, Ordering::Acquire);
         }
-        if read.is_pending() && self.phase.at.load(Ordering::Acquire) == HEAD {
-            ready!(self.head_due.as_mut().poll(cx));
+        if read.is_pending() {
+            ready!(self.waited_enough(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
@@ -130,12 +179,14 @@ mod tests {
     use super::*;
 
     const HEAD_TIME: Duration = Duration::from_secs(10);
+    const IDLE_TIME: Duration = Duration::from_secs(100);
     const STALL_TIME: Duration = Duration::from_secs(300);
+    const TIMES: Patience = Patience { head: HEAD_TIME, idle: IDLE_TIME, stall: STALL_TIME };
 
     fn pair() -> (tokio::io::DuplexStream, Patient<tokio::io::DuplexStream>, Arc<Phase>) {
         let (client, server) = duplex(8);
         let phase = Arc::new(Phase::default());
-        (client, Patient::new(server, Arc::clone(&phase), HEAD_TIME, STALL_TIME), phase)
+        (client, Patient::new(server, Arc::clone(&phase), TIMES), phase)
     }
 
     async fn read_until_error(server: &mut Patient<tokio::io::DuplexStream>) -> (io::ErrorKind, Duration) {
@@ -193,6 +244,21 @@ mod tests {
         let (kind, time) = read_until_error(&mut server).await;
         assert_eq!(kind, io::ErrorKind::TimedOut);
         assert!(is_about(time, HEAD_TIME), "{time:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_time_between_requests_is_counted_from_its_own_beginning() {
+        let (_client, mut server, phase) = pair();
+        let mut buf = [0; 8];
+        for _ in 0..5 {
+            drop(phase.answering(http::Version::HTTP_11));
+            let quiet = tokio::time::timeout(IDLE_TIME * 3 / 4, server.read(&mut buf)).await;
+            assert!(quiet.is_err(), "{quiet:?}");
+        }
+        drop(phase.answering(http::Version::HTTP_11));
+        let (kind, time) = read_until_error(&mut server).await;
+        assert_eq!(kind, io::ErrorKind::TimedOut);
+        assert!(is_about(time, IDLE_TIME), "{time:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -142,7 +142,9 @@ pub(crate) fn operation(method: &Method, uri: &Uri) -> Asked {
         "DELETE" => Asked::Operation(Operation::Delete, query),
         "POST" | "PUT" => Asked::Operation(Operation::Update, Map::new()),
         "PATCH" => Asked::Operation(Operation::Patch, Map::new()),
-        "HEAD" | "OPTIONS" => Asked::Operation(Operation::Header, Map::new()),
+        // `sys/health` is probed with HEAD, and its parameters count.
+        "HEAD" => Asked::Operation(Operation::Header, query),
+        "OPTIONS" => Asked::Operation(Operation::Header, Map::new()),
         _ => Asked::UnknownMethod,
     }
 }

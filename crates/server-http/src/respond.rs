@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use audit::Logged;
 use bytes::Bytes;
 use engine::{Kind, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use server_core::{Answer, Failure, render, render_wrapped};
 
 use crate::custom_headers::CustomHeaders;
+use crate::forward;
 use crate::reply_body::ReplyBody;
 use crate::status;
 
@@ -151,6 +152,16 @@ pub(crate) fn redirect(to: &str, is_get: bool) -> Reply {
     if let Ok(value) = HeaderValue::from_str(to) {
         reply.headers_mut().insert(LOCATION, value);
     }
+    reply
+}
+
+/// An answer of the leader, for its client here.
+pub(crate) fn passed_back(answer: http::Response<Bytes>) -> Reply {
+    let (parts, body) = answer.into_parts();
+    let mut reply = http::Response::new(ReplyBody::from(body));
+    *reply.status_mut() = parts.status;
+    *reply.headers_mut() = forward::end_to_end(&parts.headers);
+    reply.headers_mut().remove(CONTENT_LENGTH);
     reply
 }
 

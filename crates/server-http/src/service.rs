@@ -10,14 +10,18 @@ use bytes::Bytes;
 use engine::{Connection, Request, WrapRequest};
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
+use http_body_util::Full;
 use hyper::body::Body;
+use replication::To;
 use server_core::{Admission, Core, Failure, FailureKind, NodeState, Verdict};
 
 use crate::body::{self, BodyError};
 use crate::cors::{self, Origin};
 use crate::custom_headers::CustomHeaders;
 use crate::direct;
+use crate::direct_raft;
 use crate::direct_rekey;
+use crate::forward::{self, Forwarder};
 use crate::limits::Limits;
 use crate::request::{self, Asked, Place};
 use crate::respond::{self, Reply};
@@ -41,6 +45,8 @@ pub struct Service {
     /// As configured last: the only settings that can change while the listener is open.
     headers: ArcSwap<CustomHeaders>,
     room: body::Room,
+    /// The way to the node that leads; a node alone has none.
+    forwarder: Option<Arc<dyn Forwarder>>,
 }
 
 /// A request as far as its head says.
@@ -61,6 +67,8 @@ pub struct Peer {
     pub tls: bool,
     /// DER certificates the client offered, leaf first.
     pub certificates: Vec<Vec<u8>>,
+    /// Another node of the cluster passed the request on.
+    pub is_forwarded: bool,
 }
 
 impl Service {
@@ -68,7 +76,13 @@ impl Service {
     #[must_use]
     pub fn new(core: Arc<Core>, config: ServiceConfig) -> Self {
         let headers = ArcSwap::from_pointee(config.headers.clone());
-        Self { core, config, headers, room: body::Room::new() }
+        Self { core, config, headers, room: body::Room::new(), forwarder: None }
+    }
+
+    /// The same with a way to the node that leads.
+    #[must_use]
+    pub fn with_forwarder(self, forwarder: Arc<dyn Forwarder>) -> Self {
+        Self { forwarder: Some(forwarder), ..self }
     }
 
     /// The bounds of this listener.
@@ -94,6 +108,16 @@ impl Service {
             Place::Unprintable => respond::unprintable(),
             place => respond::finish(self.route(peer, request, place).await, namespace.as_ref(), &self.headers.load()),
         }
+    }
+
+    /// Answers a request that another node passed on over the cluster port.
+    pub async fn forwarded<B>(&self, request: http::Request<B>) -> Reply
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (peer, request) = forward::incoming(request);
+        self.call(&peer, request).await
     }
 
     async fn route<B>(&self, peer: &Peer, request: http::Request<B>, place: Place) -> Reply
@@ -173,10 +197,24 @@ impl Service {
         B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (path, operation) = (head.path.as_str(), head.operation);
-        if let Some(refusal) = direct::wrong_method(path, &head.parts.method) {
+        if let Some(refusal) = direct::wrong_method(&head.path, &head.parts.method) {
             return refusal;
         }
+        let stays = head.parts.headers.get(headers::NO_REQUEST_FORWARDING).is_some_and(|v| !v.is_empty());
+        match self.core.place(&head.path, stays) {
+            server_core::Place::Here => self.serve_here(head, body, by_role).await,
+            _ if head.peer.is_forwarded => not_leading(),
+            server_core::Place::Elsewhere => self.send_away(head, body).await,
+            server_core::Place::Leader => self.pass_on(head, body).await,
+        }
+    }
+
+    async fn serve_here<B>(&self, head: Head<'_>, body: B, by_role: bool) -> Reply
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (path, operation) = (head.path.as_str(), head.operation);
         if takes_raw_body(path) && operation == Operation::Update {
             return self.receive(&head, body).await;
         }
@@ -196,11 +234,20 @@ impl Service {
         if direct::serves(path) {
             return direct::answer(&self.core, path, &head.parts.method, &data).await;
         }
+        if direct_raft::may_serve(path)
+            && let Some(reply) = direct_raft::answer(&self.core, path, &head.parts.method, &data, head.client()).await
+        {
+            return reply;
+        }
         if path == "sys/metrics" && self.config.unauthenticated_metrics && operation == Operation::Read {
             return direct::metrics(&self.core);
         }
-        if path == "sys/seal" && self.core.state() == NodeState::Sealed {
-            return respond::empty(StatusCode::NO_CONTENT);
+        if path == "sys/seal" {
+            match self.core.state() {
+                NodeState::Sealed => return respond::empty(StatusCode::NO_CONTENT),
+                NodeState::Standby => return respond::refusal(&server_core::refuse_to_seal()),
+                NodeState::Uninitialised | NodeState::Active => {}
+            }
         }
         let wrap = match request::checked_headers(&head.parts.headers) {
             Ok(wrap) => wrap,
@@ -225,6 +272,75 @@ impl Service {
             respond::pace(reply.headers_mut(), verdict);
         }
         reply
+    }
+
+    /// 307: the client goes to the leader by itself.
+    async fn send_away<B>(&self, head: Head<'_>, body: B) -> Reply
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        body::drain(&head.parts.headers, body).await;
+        match self.core.leader_address().await {
+            Ok(Some(address)) => {
+                let target = head.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+                respond::redirect(&format!("{address}{target}"), false)
+            }
+            // This node has begun to lead in between; the same request is welcome here.
+            Ok(None) => respond::refusal(&Failure::new(FailureKind::Unavailable, "this node leads now, try again")),
+            Err(failure) => respond::refusal(&failure),
+        }
+    }
+
+    /// Has the leader answer, whoever that is by then.
+    async fn pass_on<B>(&self, head: Head<'_>, body: B) -> Reply
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let _room = match self.room.take(&head.parts.headers, &body, &self.config.limits).await {
+            Ok(room) => room,
+            Err(e) => return refused_body(&e),
+        };
+        let bytes = match body::read(&head.parts.headers, body, &self.config.limits).await {
+            Ok(bytes) => bytes,
+            Err(e) => return refused_body(&e),
+        };
+        let end = tokio::time::Instant::now() + forward::PATIENCE;
+        loop {
+            let leader = match self.core.leader_in_reach().await {
+                Ok(Some(leader)) => leader,
+                Ok(None) => return self.serve_here(head, Full::new(bytes), false).await,
+                Err(failure) => return respond::refusal(&failure),
+            };
+            let Some(forwarder) = &self.forwarder else {
+                return respond::refusal(&Failure::new(FailureKind::Unavailable, "no active Vault instance found"));
+            };
+            let to = To { raft_id: leader.raft_id, node_id: &leader.node_id, address: &leader.address };
+            let request = forward::outgoing(head.peer, &head.parts, bytes.clone());
+            let limit = self.core.config().request_timeout;
+            let answer = tokio::time::timeout(limit, forwarder.forward(to, request)).await;
+            let is_late = tokio::time::Instant::now() >= end;
+            match answer {
+                Ok(Ok(answer)) if answer.headers().contains_key(forward::NOT_LEADING) => {
+                    if is_late {
+                        return respond::refusal(&Failure::new(FailureKind::Unavailable, "no active Vault instance found"));
+                    }
+                }
+                Ok(Ok(answer)) => return respond::passed_back(answer),
+                Ok(Err(e)) => {
+                    tracing::warn!(error = %e, leader = leader.node_id, "a request could not be passed on to the leader");
+                    if is_late || !forward::is_repeatable(&head.parts.method) {
+                        return respond::errors(
+                            StatusCode::INTERNAL_SERVER_ERROR,
+                            &["error during forwarding RPC request".into()],
+                        );
+                    }
+                }
+                Err(_) => return respond::refusal(&Failure::new(FailureKind::Unavailable, TOO_LONG)),
+            }
+            tokio::time::sleep(forward::PAUSE).await;
+        }
     }
 
     /// Asks first and reads then: the body may be longer than memory. Its length is bounded by the disk, its pace by the
@@ -299,10 +415,11 @@ impl Service {
 
     async fn through_core(&self, request: Request) -> Reply {
         let limit = self.core.config().request_timeout;
-        match tokio::time::timeout(limit, self.core.handle(request)).await {
+        // On the heap: every future around it would be moved with it, and it is by far the largest.
+        match tokio::time::timeout(limit, Box::pin(self.core.handle(request))).await {
             Ok(logged) => respond::answer(logged),
             Err(_) => {
-                let failure = Failure::new(FailureKind::Unavailable, "the request took longer than max_request_duration");
+                let failure = Failure::new(FailureKind::Unavailable, TOO_LONG);
                 respond::answer(self.core.unrecorded(failure, SealedReply::Standby))
             }
         }
@@ -334,6 +451,15 @@ impl Head<'_> {
             wrap,
         })
     }
+}
+
+const TOO_LONG: &str = "the request took longer than max_request_duration";
+
+/// To the node that passed a request on: nothing was done, ask whoever leads.
+fn not_leading() -> Reply {
+    let mut reply = respond::refusal(&Failure::new(FailureKind::Unavailable, "no active Vault instance found"));
+    reply.headers_mut().insert(forward::NOT_LEADING, HeaderValue::from_static("1"));
+    reply
 }
 
 /// Paths whose body is not JSON, and may have any length.

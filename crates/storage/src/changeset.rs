@@ -19,9 +19,14 @@ pub enum PublicRecord {
     Keyring,
     /// JSON: how many recovery shares there are and how many decide, beside an outer seal.
     RecoveryConfig,
+    /// JSON: how many break-glass shares there are beside an outer seal, and the root key, sealed under the key that they make.
+    BreakGlass,
 }
 
 impl PublicRecord {
+    /// All of them. The first three are there from the first entry on.
+    pub const ALL: [Self; 5] = [Self::SealConfig, Self::RootKey, Self::Keyring, Self::RecoveryConfig, Self::BreakGlass];
+
     /// The plain name it stands under. Begins with `c`, sealed names begin with 0x01, so the two never meet.
     #[must_use]
     pub fn name(self) -> &'static [u8] {
@@ -30,6 +35,7 @@ impl PublicRecord {
             Self::RootKey => b"core/hsm/barrier-unseal-keys",
             Self::Keyring => b"core/keyring",
             Self::RecoveryConfig => b"core/recovery-config",
+            Self::BreakGlass => b"core/break-glass",
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Called through a link named `vault` it does the same. Deliberately absent: everything that is not wiring.
 
+mod cluster_port;
 mod config;
 mod dev;
+mod join_client;
 mod log_levels;
 mod log_stream;
+mod recover;
 mod seals;
 mod server;
 mod store;
@@ -22,10 +25,12 @@ fn main() -> ExitCode {
     // refuses, memory is only larger.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let is_server = args.get(1).is_some_and(|a| a == "server");
-    let code = if is_server {
-        let words: Vec<String> = args.iter().skip(2).map(|a| a.to_string_lossy().into_owned()).collect();
-        server::run(&words)
+    let begins = |words: &[&str]| words.iter().enumerate().all(|(i, w)| args.get(i + 1).is_some_and(|a| a == w));
+    let rest = |from: usize| args.iter().skip(from).map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let code = if begins(&["server"]) {
+        server::run(&rest(2))
+    } else if begins(&["operator", "raft", "recover"]) {
+        recover::run(&rest(4))
     } else {
         cli::run(args, std::env::vars_os().collect())
     };

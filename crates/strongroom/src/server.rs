@@ -4,15 +4,19 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cluster::Port;
+use replication::{Alone, Peers};
 use secret::{SystemClock, SystemEntropy};
-use server_core::{Core, CoreConfig};
+use server_core::{ClusterConfig, Core, CoreConfig};
 use server_http::{Listener, Service, ServiceConfig, TlsState};
 use strongroom::engines;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Config, ListenerConfig, StorageConfig};
-use crate::{dev, log_stream, seals, store, telemetry};
+use crate::cluster_port::{Node, PortGate};
+use crate::config::{Addresses, Config, ListenerConfig, StorageConfig};
+use crate::join_client::JoinClient;
+use crate::{dev, log_stream, recover, seals, store, telemetry};
 
 /// When this program was built; set by the release build.
 const BUILD_DATE: &str = match option_env!("STRONGROOM_BUILD_DATE") {
@@ -156,17 +160,24 @@ async fn serve(flags: Flags) -> Result<(), String> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let (api_addr, cluster_addr) = addresses(&config);
-    let bare_cluster = cluster_addr.split_once("://").map_or(cluster_addr.as_str(), |(_, rest)| rest).to_owned();
-    let (opened, settings) =
-        store::open(&config.storage, &bare_cluster, &api_addr).map_err(|e| format!("Error initializing storage: {e}"))?;
-    let core_config = CoreConfig {
+    let addresses = Addresses::of(&config);
+    let (opened, settings) = store::open(&config.storage, &addresses.cluster_host(), &addresses.api)
+        .map_err(|e| format!("Error initializing storage: {e}"))?;
+    recover::by_file(&config.storage, &opened, &settings).map_err(|e| format!("Error recovering the cluster: {e}"))?;
+    let port = bind_cluster_port(&config, &addresses).await?;
+    let mut core_config = CoreConfig {
         log_control: Some(log.levels),
         seals: seals::build(&config.seals)?,
         log_stream: Some(Arc::<log_stream::Stream>::clone(&log.stream)),
-        ..core_config(&config, &flags.config, api_addr.clone(), cluster_addr.clone())
+        ..core_config(&config, &flags.config, addresses.api.clone(), addresses.cluster.clone())
     };
-    let core = Core::start(opened, settings, core_config, engines::registry(), Arc::new(SystemClock), Arc::new(SystemEntropy))
+    let mut peers: Arc<dyn Peers> = Arc::new(Alone);
+    if let Some(port) = &port {
+        core_config.cluster = cluster_config(&config, port);
+        peers = Arc::<Port>::clone(port);
+    }
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let core = Core::start_with_peers(opened, settings, core_config, engines::registry(), clock, entropy, peers)
         .await
         .map_err(|e| format!("Error initializing core: {e}"))?;
     let (stop, stopped) = watch::channel(false);
@@ -174,25 +185,33 @@ async fn serve(flags: Flags) -> Result<(), String> {
     let mut tls_states = Vec::new();
     let mut services = Vec::new();
     for listener in &config.listeners {
-        let (bound, tls, service) = bind(listener, &core).await?;
+        let (bound, tls, service) = bind(listener, &core, port.as_ref()).await?;
         services.push(service);
         tls_states.extend(tls);
         listeners.push(tokio::spawn(bound.run(stopped.clone())));
     }
     let _pid = write_pid(&config)?;
-    announce(&config, &api_addr, &cluster_addr);
+    announce(&config, &addresses.api, &addresses.cluster);
+    if let (Some(port), Some(service)) = (&port, services.first()) {
+        port.serve(Arc::new(Node { core: Arc::clone(&core), service: Arc::clone(service) }));
+    }
+    core.join_when_possible();
     core.open_when_possible();
     if let Some(dev) = &flags.dev {
         dev.prepare(&core).await?;
     }
     wait_for_the_end(&flags, &tls_states, &services, &core).await?;
     tracing::info!("stopping");
+    core.give_up_lead().await;
     let _ = stop.send(true);
     log.stream.close();
     for listener in listeners {
         let _ = listener.await;
     }
     core.shutdown().await;
+    if let Some(port) = &port {
+        port.close().await;
+    }
     Ok(())
 }
 
@@ -249,24 +268,33 @@ fn guarded(config: &Config, files: &[PathBuf]) -> Vec<audit::Guarded> {
     out
 }
 
-/// `api_addr` and `cluster_addr`, made up from the first listener where they are not configured.
-fn addresses(config: &Config) -> (String, String) {
-    let first = config.listeners.first();
-    let scheme = if first.is_some_and(|l| l.tls.is_some()) { "https" } else { "http" };
-    let listen = first.map_or("127.0.0.1:8200", |l| l.address.as_str());
-    let (host, port) = listen.rsplit_once(':').unwrap_or((listen, "8200"));
-    let reachable = if matches!(host, "0.0.0.0" | "[::]" | "") { "127.0.0.1" } else { host };
-    let api = if config.api_addr.is_empty() { format!("{scheme}://{reachable}:{port}") } else { config.api_addr.clone() };
-    let next = port.parse::<u16>().unwrap_or(8200).saturating_add(1);
-    let cluster = match (config.cluster_addr.as_str(), first.map(|l| l.cluster_address.as_str())) {
-        ("", Some("") | None) => format!("https://{reachable}:{next}"),
-        ("", Some(address)) => format!("https://{address}"),
-        (configured, _) => configured.to_owned(),
-    };
-    (api, cluster)
+/// The port for other nodes, bound before anything is said to anybody. A node that keeps nothing has none.
+async fn bind_cluster_port(config: &Config, addresses: &Addresses) -> Result<Option<Arc<Port>>, String> {
+    if matches!(config.storage, StorageConfig::Memory) || config.disable_clustering {
+        return Ok(None);
+    }
+    let bound = Port::bind(&addresses.bound, cluster::Settings::default()).await;
+    bound.map(Some).map_err(|e| format!("Error initializing cluster listener: {e}"))
 }
 
-async fn bind(config: &ListenerConfig, core: &Arc<Core>) -> Result<(Listener, Option<Arc<TlsState>>, Arc<Service>), String> {
+fn cluster_config(config: &Config, port: &Arc<Port>) -> ClusterConfig {
+    let (retry_join, joins_as_non_voter) = match &config.storage {
+        StorageConfig::Raft { retry_join, joins_as_non_voter, .. } => (retry_join.clone(), *joins_as_non_voter),
+        StorageConfig::Memory => (Vec::new(), false),
+    };
+    ClusterConfig {
+        gate: Some(Arc::new(PortGate(Arc::clone(port)))),
+        leaders: Some(Arc::new(JoinClient)),
+        retry_join,
+        joins_as_non_voter,
+    }
+}
+
+async fn bind(
+    config: &ListenerConfig,
+    core: &Arc<Core>,
+    port: Option<&Arc<Port>>,
+) -> Result<(Listener, Option<Arc<TlsState>>, Arc<Service>), String> {
     let tls = match &config.tls {
         None => None,
         Some(settings) => {
@@ -278,7 +306,11 @@ async fn bind(config: &ListenerConfig, core: &Arc<Core>) -> Result<(Listener, Op
         unauthenticated_metrics: config.telemetry.unauthenticated,
         headers: config.headers.clone(),
     };
-    let service = Arc::new(Service::new(Arc::clone(core), service_config));
+    let service = Service::new(Arc::clone(core), service_config);
+    let service = Arc::new(match port {
+        Some(port) => service.with_forwarder(Arc::<Port>::clone(port)),
+        None => service,
+    });
     let listener = Listener::bind(&config.address, tls.clone(), Arc::clone(&service))
         .await
         .map_err(|e| format!("Error initializing {e}"))?;

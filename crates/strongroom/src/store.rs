@@ -20,7 +20,7 @@ const LOG_FOLDER: &str = "log";
 pub fn open(config: &StorageConfig, cluster_addr: &str, api_addr: &str) -> Result<(Arc<dyn Store>, Settings), StoreError> {
     match config {
         StorageConfig::Memory => Ok((Arc::new(MemoryStore::default()), Settings::new("", cluster_addr, api_addr))),
-        StorageConfig::Raft { path, node_id, engine, trailing_logs, snapshot_threshold } => {
+        StorageConfig::Raft { path, node_id, engine, trailing_logs, snapshot_threshold, .. } => {
             let mut settings = Settings::new(node_id.clone(), cluster_addr, api_addr);
             settings.snapshot_dir = Some(path.join("snapshots"));
             settings.log_dir = Some(path.join(LOG_FOLDER));

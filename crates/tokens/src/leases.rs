@@ -132,6 +132,9 @@ pub enum Attempt {
 pub struct Leases;
 
 impl Leases {
+    /// Where all leases stand, one record each.
+    pub const FOLDER: &str = ID;
+
     /// Registers a lease and fills `secret.lease_id`, `secret.ttl`. Three records. The answer is warnings.
     ///
     /// # Errors

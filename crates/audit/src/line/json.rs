@@ -3,8 +3,9 @@
 //! Written by hand because a line has some forty members whose names are constants, twice a request: no tree of values is built,
 //! and nothing is allocated.
 
-use std::io::Write;
+use std::ops::Range;
 
+pub(super) use api_types::json::string;
 use secret::Time;
 
 /// One object being written. Every method but [`Object::open`] leaves an empty member out.
@@ -39,6 +40,24 @@ impl<'o> Object<'o> {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
         self.out
+    }
+
+    /// Writes members into the same object; answers where in the buffer they are.
+    pub(super) fn span(&mut self, write: impl FnOnce(&mut Object<'_>)) -> Range<usize> {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+        let start = self.out.len();
+        write(&mut Object::inside(self.out));
+        start..self.out.len()
+    }
+
+    /// Puts members that are in the same buffer already.
+    pub(super) fn members_again(&mut self, at: Range<usize>) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+        self.out.extend_from_within(at);
     }
 
     /// Puts members that were written before.
@@ -108,45 +127,28 @@ pub(super) fn strings(out: &mut Vec<u8>, texts: &[String]) {
     array(out, texts, |out, text| string(out, text));
 }
 
-/// A string in quotes.
-pub(super) fn string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    // Most text has nothing to escape. 0xe2 begins U+2028 and U+2029, which Go escapes as well.
-    let special = |b: u8| b < 0x20 || matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
-    if text.bytes().fold(false, |found, b| found | special(b)) {
-        escaped(out, text);
-    } else {
-        out.extend_from_slice(text.as_bytes());
+pub(super) fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0u8; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        used += 1;
+        if number == 0 {
+            break;
+        }
     }
-    out.push(b'"');
+    out.extend(digits.iter().skip(digits.len() - used));
 }
 
-fn escaped(out: &mut Vec<u8>, text: &str) {
-    for c in text.chars() {
-        let short = match c {
-            '"' => b'"',
-            '\\' => b'\\',
-            '\n' => b'n',
-            '\r' => b'r',
-            '\t' => b't',
-            '\u{8}' => b'b',
-            '\u{c}' => b'f',
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                // Writing to memory does not fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-                continue;
-            }
-            c => {
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                continue;
-            }
-        };
-        out.extend_from_slice(&[b'\\', short]);
+/// Exactly `N` decimal digits, with leading zeros.
+fn padded<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
     }
-}
-
-pub(super) fn decimal(out: &mut Vec<u8>, number: u64) {
-    let _ = write!(out, "{number}");
+    out.extend_from_slice(&digits);
 }
 
 /// RFC 3339 in UTC with as many fraction digits as needed: what [`Time::rfc3339`] gives, without its allocation.
@@ -154,15 +156,17 @@ pub(super) fn rfc3339(out: &mut Vec<u8>, time: Time) {
     let nanos = time.nanos().rem_euclid(1_000_000_000);
     let second_of_day = time.unix().rem_euclid(86_400);
     let (year, month, day) = civil(time.unix().div_euclid(86_400));
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}",
-        second_of_day / 3_600,
-        second_of_day / 60 % 60,
-        second_of_day % 60
-    );
+    // The range of `Time` ends in the year 2262 and begins in 1677.
+    padded::<4>(out, year.unsigned_abs());
+    for (before, number) in
+        [(b'-', month), (b'-', day), (b'T', second_of_day / 3_600), (b':', second_of_day / 60 % 60), (b':', second_of_day % 60)]
+    {
+        out.push(before);
+        padded::<2>(out, number.unsigned_abs());
+    }
     if nanos != 0 {
-        let _ = write!(out, ".{nanos:09}");
+        out.push(b'.');
+        padded::<9>(out, nanos.unsigned_abs());
         while out.last() == Some(&b'0') {
             out.pop();
         }

@@ -5,9 +5,8 @@ use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use crate::common::{file, grant, ids, impatient, long_record, permit, record, until};
+use crate::common::{IMPATIENT, file, grant, ids, long_record, patient, permit, record, until};
 use audit::{Broker, DeviceConfig, EnableError, Guarded, Health, Settings};
 
 /// Made by a call and not by a program: a fork would hold every open end of a pipe for a moment.
@@ -36,21 +35,21 @@ async fn a_reader_that_never_reads_costs_one_time_out_and_recovers() {
     let (pipe, log) = (dir.path().join("pipe"), dir.path().join("log"));
     fifo(&pipe);
     let mut slow = reader(&pipe);
-    let broker = impatient();
-    broker.enable("pipe", file(&pipe, &[]), "s".into()).await.unwrap();
+    let broker = patient();
+    broker.enable("pipe", file(&pipe, &[IMPATIENT]), "s".into()).await.unwrap();
     broker.enable("log", file(&log, &[]), "s".into()).await.unwrap();
 
     broker.permit(grant(), || long_record("first")).await.unwrap();
     assert_eq!(health(&broker, "pipe/"), Health::Stalled);
-    let start = Instant::now();
+    let start = std::time::Instant::now();
     for i in 0..100 {
         permit(&broker, &format!("n{i}")).await.unwrap();
     }
-    assert!(start.elapsed() < Duration::from_secs(5), "100 time-outs would be 40 s: the breaker is open");
+    assert!(start.elapsed().as_secs() < 250, "100 time-outs would be 300 s: the breaker is open");
     assert_eq!(ids(&log).len(), 101, "the other device missed nothing");
     let status = broker.statuses().remove(0);
     assert_eq!((status.recorded, status.missed), (1, 101));
-    assert_eq!(status.error.as_deref(), Some("it did not answer within 400ms"));
+    assert_eq!(status.error.as_deref(), Some("it did not answer within 3s"));
 
     // The reader wakes up: what was begun is finished, and the breaker closes.
     let mut text = Vec::new();
@@ -81,10 +80,10 @@ async fn a_single_hanging_device_stops_requests_and_is_named() {
     let pipe = dir.path().join("pipe");
     fifo(&pipe);
     let _never_reads = reader(&pipe);
-    let broker = impatient();
-    broker.enable("pipe", file(&pipe, &[]), "s".into()).await.unwrap();
+    let broker = patient();
+    broker.enable("pipe", file(&pipe, &[IMPATIENT]), "s".into()).await.unwrap();
     let error = broker.permit(grant(), || long_record("1")).await.unwrap_err();
-    assert_eq!(error.to_string(), "no audit device took the entry: pipe/: it did not answer within 400ms");
+    assert_eq!(error.to_string(), "no audit device took the entry: pipe/: it did not answer within 3s");
     let error = permit(&broker, "2").await.unwrap_err();
     assert_eq!(error.to_string(), "no audit device took the entry: pipe/: it does not answer");
     assert!(broker.disable("pipe"), "a hanging device can be removed");
@@ -96,7 +95,7 @@ async fn a_reader_that_goes_away_is_noticed_and_one_that_returns_too() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
     fifo(&pipe);
-    let broker = Broker::new();
+    let broker = patient();
     let refused = broker.enable("pipe", file(&pipe, &[]), "s".into()).await.unwrap_err();
     assert_eq!(refused, EnableError::Test { target: pipe.to_str().unwrap().into(), reason: "nobody reads from it".into() });
     let first = reader(&pipe);
@@ -116,7 +115,7 @@ async fn a_full_disk_fails_at_once_and_does_not_stop_the_other_device() {
     let dir = tempfile::tempdir().unwrap();
     let before = mode(Path::new("/dev/full"));
     let full = file("/dev/full".as_ref(), &[("skip_test", "true"), ("mode", "0600")]);
-    let broker = Broker::new();
+    let broker = patient();
     let refused = broker.enable("f", file("/dev/full".as_ref(), &[]), "s".into()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -136,7 +135,7 @@ async fn a_full_disk_fails_at_once_and_does_not_stop_the_other_device() {
 async fn a_deleted_or_renamed_file_is_opened_anew() {
     let dir = tempfile::tempdir().unwrap();
     let (log, old) = (dir.path().join("log"), dir.path().join("log.1"));
-    let broker = Broker::new();
+    let broker = patient();
     broker.enable("file", file(&log, &[]), "s".into()).await.unwrap();
     permit(&broker, "gone").await.unwrap();
     std::fs::remove_file(&log).unwrap();
@@ -159,7 +158,7 @@ async fn a_deleted_or_renamed_file_is_opened_anew() {
 async fn sighup_lets_go_of_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let broker = Broker::new();
+    let broker = patient();
     broker.enable("file", file(&log, &[]), "s".into()).await.unwrap();
     let open = |path: &Path| {
         std::fs::read_dir("/proc/self/fd").unwrap().flatten().any(|f| std::fs::read_link(f.path()).is_ok_and(|l| l == path))
@@ -178,7 +177,7 @@ async fn a_link_is_not_followed() {
     let (log, target) = (dir.path().join("log"), dir.path().join("target"));
     std::fs::write(&target, "untouched").unwrap();
     symlink(&target, &log).unwrap();
-    let broker = Broker::new();
+    let broker = patient();
     let refused = broker.enable("file", file(&log, &[]), "s".into()).await.unwrap_err();
     assert!(refused.to_string().ends_with("it is a symbolic link"), "{refused}");
     std::fs::remove_file(&log).unwrap();
@@ -192,7 +191,7 @@ async fn a_link_is_not_followed() {
 #[tokio::test]
 async fn modes_are_what_was_asked_for_and_never_executable() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Broker::new();
+    let broker = patient();
     for (name, exists_with, option, then) in [
         ("a", None, None, Some(0o600)),
         ("b", None, Some("0640"), Some(0o640)),
@@ -254,7 +253,7 @@ async fn a_stored_device_that_cannot_be_opened_stops_requests() {
     let blocked = dir.path().join("blocked");
     std::fs::write(&blocked, "").unwrap();
     let log = blocked.join("log");
-    let broker = Broker::new();
+    let broker = patient();
     broker.restore("file", file(&log, &[]), "s".into()).await.unwrap();
     assert!(broker.has_devices());
     assert!(permit(&broker, "1").await.is_err());
@@ -267,7 +266,7 @@ async fn a_stored_device_that_cannot_be_opened_stops_requests() {
 
 #[tokio::test]
 async fn streams_and_the_void_are_devices() {
-    let broker = Broker::new();
+    let broker = patient();
     let special = |name: &str| file(name.as_ref(), &[]);
     broker.enable("void", special("discard"), "s".into()).await.unwrap();
     broker.enable("void2", special("discard"), "s".into()).await.unwrap();
@@ -284,7 +283,7 @@ async fn streams_and_the_void_are_devices() {
 async fn many_requests_at_once_lose_and_mix_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let broker = Arc::new(Broker::new());
+    let broker = Arc::new(patient());
     broker.enable("file", file(&log, &[]), "s".into()).await.unwrap();
     let tasks: Vec<_> = (0..32)
         .map(|t| {
@@ -319,7 +318,7 @@ async fn many_requests_at_once_lose_and_mix_nothing() {
 async fn what_was_acknowledged_or_queued_survives_the_end_of_the_device() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let broker = Broker::new();
+    let broker = patient();
     broker.enable("file", file(&log, &[]), "s".into()).await.unwrap();
     permit(&broker, "1").await.unwrap();
     // Dropped while it waits: the entry is in the queue, the request is gone.

@@ -4,6 +4,7 @@
 
 mod common;
 mod devices;
+mod owed;
 mod proofs;
 mod selection;
 mod sockets;

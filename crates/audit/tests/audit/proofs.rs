@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::{file, grant, permit, record};
+use crate::common::{file, grant, patient, permit, record};
 use api_types::Operation;
-use audit::{AuthRecord, Broker, PolicyResults, RequestRecord, ResponseFacts, ResponseRecord, SealedReply};
+use audit::{AuthRecord, PolicyResults, RequestRecord, ResponseFacts, ResponseRecord, SealedReply};
 use policy::{Denial, DenialReason};
 use secret::Time;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn answer_to(request: RequestRecord<'_>) -> ResponseRecord<'_> {
 
 #[tokio::test]
 async fn without_devices_nothing_is_recorded_and_no_record_is_made() {
-    let broker = Broker::new();
+    let broker = patient();
     let asked = AtomicBool::new(false);
     let ask = || {
         asked.store(true, Ordering::SeqCst);
@@ -43,7 +43,7 @@ async fn without_devices_nothing_is_recorded_and_no_record_is_made() {
 async fn request_and_answer_are_on_disk_before_their_proofs_exist() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new/folder/audit.log");
-    let broker = Broker::new();
+    let broker = patient();
     broker.enable("file", file(&path, &[]), "salt".into()).await.unwrap();
     assert_eq!(lines(&path)[0]["request"]["path"], "sys/audit/test");
 
@@ -68,7 +68,7 @@ async fn request_and_answer_are_on_disk_before_their_proofs_exist() {
 async fn a_refusal_is_recorded_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.log");
-    let broker = Broker::new();
+    let broker = patient();
     broker.enable("file", file(&path, &[("skip_test", "true")]), "salt".into()).await.unwrap();
     for (reason, pattern, text) in [
         (DenialReason::NoRule, None, "no rule matches the path"),
@@ -111,7 +111,7 @@ async fn a_refusal_is_recorded_with_its_reason() {
 
 #[tokio::test]
 async fn no_proof_of_any_kind_without_a_device_that_takes_the_entry() {
-    let broker = Broker::new();
+    let broker = patient();
     let permit = permit(&broker, "before").await.unwrap();
     broker.enable("full", file("/dev/full".as_ref(), &[("skip_test", "true")]), "s".into()).await.unwrap();
     let failures = [
@@ -128,7 +128,7 @@ async fn no_proof_of_any_kind_without_a_device_that_takes_the_entry() {
 #[tokio::test]
 async fn salts_differ_from_device_to_device() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Broker::new();
+    let broker = patient();
     broker.enable("a", file(&dir.path().join("a"), &[]), "one".into()).await.unwrap();
     broker.enable("b/", file(&dir.path().join("b"), &[]), "two".into()).await.unwrap();
     let permit = permit(&broker, "x").await.unwrap();
@@ -142,7 +142,7 @@ async fn salts_differ_from_device_to_device() {
 
 #[test]
 fn every_unrecorded_answer_has_its_reason() {
-    let broker = Broker::new();
+    let broker = patient();
     for kind in SealedReply::ALL {
         assert!(kind.reason().len() > 20, "{kind:?}");
         assert_eq!(broker.unauditable(7, kind).into_inner(), 7);
@@ -153,7 +153,7 @@ fn every_unrecorded_answer_has_its_reason() {
 #[test]
 fn a_broker_can_be_shared() {
     fn shared<T: Send + Sync + 'static>(_: &T) {}
-    let broker = Broker::new();
+    let broker = patient();
     shared(&broker);
     let future = async { broker.permit(grant(), || record("x")).await };
     fn sent<T: Send>(_: &T) {}

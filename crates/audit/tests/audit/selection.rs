@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api_types::Operation;
-use audit::{Broker, RequestFacts, RequestRecord, ResponseFacts, ResponseRecord};
+use audit::{RequestFacts, RequestRecord, ResponseFacts, ResponseRecord};
 use secret::Time;
 
-use crate::common::{file, grant, ids, permit, until};
+use crate::common::{file, grant, ids, patient, permit, until};
 
 fn of(id: &'static str, operation: Operation, mount: &'static str, kind: &'static str) -> RequestRecord<'static> {
     let request = RequestFacts { mount_point: mount, mount_type: kind, ..RequestFacts::new(id, operation, "x") };
@@ -20,7 +20,7 @@ fn of(id: &'static str, operation: Operation, mount: &'static str, kind: &'stati
 async fn each_device_takes_what_its_filter_says_and_the_fallback_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    let broker = Broker::new();
+    let broker = patient();
     let filter = |text: &'static str| [("filter", text), ("skip_test", "true")];
     broker.enable("kv", file(&at("kv"), &filter("mount_type == kv")), "s".into()).await.unwrap();
     broker.enable("reads", file(&at("reads"), &filter("operation == read")), "s".into()).await.unwrap();
@@ -55,7 +55,7 @@ async fn each_device_takes_what_its_filter_says_and_the_fallback_the_rest() {
 #[tokio::test]
 async fn a_filtered_device_that_fails_stops_only_its_own_requests() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Broker::new();
+    let broker = patient();
     let options = [("filter", "mount_type == kv"), ("skip_test", "true")];
     broker.enable("full", file("/dev/full".as_ref(), &options), "s".into()).await.unwrap();
     assert!(broker.permit(grant(), || of("a", Operation::Read, "kv/", "kv")).await.is_err());
@@ -91,7 +91,7 @@ async fn a_full_file_is_rotated_and_compressed_and_no_line_is_lost() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("audit.log");
-    let broker = Arc::new(Broker::new());
+    let broker = Arc::new(patient());
     let options = [("rotate_bytes", "4096"), ("rotate_compress", "true"), ("mode", "0640"), ("skip_test", "true")];
     broker.enable("f", file(&log, &options), "s".into()).await.unwrap();
     let tasks: Vec<_> = (0..8)
@@ -126,7 +126,7 @@ async fn only_so_many_rotated_files_are_kept_and_nothing_else_is_touched() {
     for other in others {
         std::fs::write(dir.path().join(other), "mine").unwrap();
     }
-    let broker = Broker::new();
+    let broker = patient();
     let options = [("rotate_bytes", "4096"), ("rotate_max_files", "2"), ("skip_test", "true")];
     broker.enable("f", file(&log, &options), "s".into()).await.unwrap();
     for n in 0..200 {

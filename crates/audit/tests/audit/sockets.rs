@@ -8,7 +8,7 @@ use std::path::Path;
 use audit::{Broker, DeviceConfig, EnableError, Health, Settings};
 use serde_json::Value;
 
-use crate::common::{file, grant, ids, impatient, long_record, permit, until};
+use crate::common::{IMPATIENT, file, grant, ids, long_record, patient, permit, until};
 
 fn socket(address: &str, more: &[(&str, &str)]) -> DeviceConfig {
     let mut options: std::collections::BTreeMap<_, _> = more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -54,7 +54,7 @@ fn health(broker: &Broker, path: &str) -> Health {
 async fn a_listener_that_closes_is_noticed_before_the_next_entry() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let broker = Broker::new();
+    let broker = patient();
     broker.enable("s", socket(&address, &[]), "s".into()).await.unwrap();
     let mut first = accepted(&listener);
     permit(&broker, "one").await.unwrap();
@@ -81,19 +81,17 @@ async fn a_listener_that_hangs_is_named_within_its_time_out_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let broker = impatient();
-    broker.enable("s", socket(&listener.local_addr().unwrap().to_string(), &[]), "s".into()).await.unwrap();
+    let broker = patient();
+    broker.enable("s", socket(&listener.local_addr().unwrap().to_string(), &[IMPATIENT]), "s".into()).await.unwrap();
     broker.enable("log", file(&log, &[]), "s".into()).await.unwrap();
     let mut hung = accepted(&listener);
     let mut sent = 0;
-    let began = std::time::Instant::now();
     while health(&broker, "s/") == Health::Healthy {
         let id: &str = &sent.to_string();
         broker.permit(grant(), || long_record(id)).await.unwrap();
         sent += 1;
         assert!(sent < 500, "the buffers of the kernel have an end");
     }
-    assert!(began.elapsed() < std::time::Duration::from_secs(10));
     permit(&broker, "meanwhile").await.unwrap();
     assert_eq!(ids(&log).len(), sent + 1, "the other device missed nothing");
     assert!(broker.statuses()[0].missed >= 1);
@@ -110,7 +108,7 @@ async fn a_slow_reader_gets_every_line_whole_and_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let broker = Broker::new();
+    let broker = patient();
     broker.enable("u", socket(path.to_str().unwrap(), &[("socket_type", "unix")]), "s".into()).await.unwrap();
     let mut stream = listener.accept().unwrap().0;
     let reader = std::thread::spawn(move || {
@@ -137,7 +135,7 @@ async fn a_slow_reader_gets_every_line_whole_and_once() {
 #[tokio::test]
 async fn over_udp_an_entry_is_a_datagram_and_one_that_is_too_long_is_its_own_fault() {
     let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let broker = Broker::new();
+    let broker = patient();
     let address = listener.local_addr().unwrap().to_string();
     broker.enable("d", socket(&address, &[("socket_type", "udp"), ("skip_test", "true")]), "s".into()).await.unwrap();
     let error = broker.permit(grant(), || long_record("long")).await.unwrap_err().to_string();
@@ -152,22 +150,22 @@ async fn over_udp_an_entry_is_a_datagram_and_one_that_is_too_long_is_its_own_fau
 
 #[tokio::test]
 async fn sockets_that_cannot_be_reached_are_refused() {
-    let broker = Broker::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    for address in [free.as_str(), "127.0.0.1", "127.0.0.1:port", "/nowhere/socket"] {
+    let broker = patient();
+    let free = "127.0.0.1:1"; // nobody is given this port by chance
+    for address in [free, "127.0.0.1", "127.0.0.1:port", "/nowhere/socket"] {
         let refused = broker.enable("s", socket(address, &[]), "s".into()).await.unwrap_err();
         assert!(matches!(refused, EnableError::TestMessage(_)), "{address}: {refused}");
     }
     assert!(!broker.has_devices());
     // Untested it is in force and stops requests, as a lost device does.
-    broker.enable("s", socket(&free, &[("skip_test", "true")]), "s".into()).await.unwrap();
+    broker.enable("s", socket(free, &[("skip_test", "true")]), "s".into()).await.unwrap();
     assert!(permit(&broker, "x").await.is_err());
 }
 
 fn syslog(dir: &Path, options: &[(&str, &str)]) -> (Broker, DeviceConfig) {
     let settings = Settings {
         syslog_sockets: vec![dir.join("gone"), dir.join("log")],
-        time_out: std::time::Duration::from_millis(400),
+        time_out: std::time::Duration::from_secs(60),
         ..Settings::default()
     };
     let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -208,7 +206,7 @@ async fn the_log_daemon_gets_framed_lines_and_may_be_started_anew() {
 async fn a_log_daemon_that_hangs_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = UnixDatagram::bind(dir.path().join("log")).unwrap();
-    let (broker, config) = syslog(dir.path(), &[]);
+    let (broker, config) = syslog(dir.path(), &[IMPATIENT]);
     broker.enable("log", config, "s".into()).await.unwrap();
     let mut refused = None;
     for i in 0..10_000 {

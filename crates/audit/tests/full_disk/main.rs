@@ -11,8 +11,8 @@ mod common;
 use std::path::PathBuf;
 use std::process::Command;
 
-use audit::{Broker, Health};
-use common::{file, ids, permit};
+use audit::Health;
+use common::{file, ids, patient, permit};
 
 const INNER: &str = "AUDIT_TEST_LOG_BELOW_A_LIMIT";
 
@@ -34,7 +34,7 @@ fn a_disk_that_fills_up_leaves_no_half_line() {
 #[ignore = "run by a_disk_that_fills_up_leaves_no_half_line, below a limit"]
 async fn below_the_limit() {
     let log = PathBuf::from(std::env::var_os(INNER).expect("started by the other test"));
-    let broker = Broker::new();
+    let broker = patient();
     broker.enable("file", file(&log, &[]), "s".into()).await.unwrap();
     let mut taken = Vec::new();
     let error = loop {

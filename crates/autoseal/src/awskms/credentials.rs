@@ -1,20 +1,14 @@
-//! Who the seal is to AWS: keys of the stanza, of the environment, of the shared credentials file, or a role that a workload's token
-//! stands for (EKS). Deliberately absent: instance metadata, `~/.aws/config`, SSO, and programs that print keys.
+//! Who the seal is to AWS: keys of the stanza, of the environment, of the shared credentials file, or keys that somebody nearby gives
+//! for a while (`given`). Deliberately absent: `~/.aws/config`, SSO, and programs that print keys.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use outbound::{Credentials, Outbound, Payload, Question, Trust};
+use outbound::Outbound;
 use secret::{SecretString, Time};
-use serde_json::Value;
-use tokio::sync::Mutex;
 
-use super::{ANSWER_MAX_BYTES, AwsKmsConfig, Failure, base_url};
+use super::given::{Given, Giver};
+use super::{AwsKmsConfig, Failure};
 
-/// Keys with an end are replaced this long before it: longer than a call takes, and than clocks usually differ.
-const EARLY: Duration = Duration::from_secs(300);
-/// How long a role's keys are used if their end is not said; AWS gives at least 15 minutes.
-const UNSAID_LIFETIME: Duration = Duration::from_secs(600);
 const DEFAULT_PROFILE: &str = "default";
 
 /// Looks up an environment variable; an empty one is none.
@@ -26,7 +20,7 @@ pub(super) struct Keys {
     pub(super) access_key: SecretString,
     pub(super) secret_key: SecretString,
     pub(super) session_token: Option<SecretString>,
-    expires: Option<Time>,
+    pub(super) expires: Option<Time>,
 }
 
 impl Keys {
@@ -45,20 +39,12 @@ pub(super) enum Source {
         path: PathBuf,
         profile: String,
     },
-    Role(Box<Role>),
-}
-
-/// A role, taken with a token from a file.
-pub(super) struct Role {
-    arn: String,
-    session: String,
-    token_file: PathBuf,
-    endpoint: String,
-    kept: Mutex<Option<Keys>>,
+    Given(Box<Given>),
 }
 
 impl Source {
-    /// The first that is there, in the order of AWS's tools: stanza, environment, a workload's token, shared file.
+    /// The first that is there, in the order of AWS's tools: stanza, environment, a workload's token, shared file, the container's
+    /// agent, and at last the instance.
     pub(super) fn choose(config: &AwsKmsConfig, region: &str, variable: Variables<'_>) -> Result<Self, String> {
         match (config.access_key.is_empty(), config.secret_key.is_empty()) {
             (false, false) => {
@@ -80,19 +66,21 @@ impl Source {
             (None, None) => {}
             _ => return Err("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set together".into()),
         }
-        if let (Some(token_file), Some(arn)) = (variable("AWS_WEB_IDENTITY_TOKEN_FILE"), variable("AWS_ROLE_ARN")) {
-            let endpoint = variable("AWS_ENDPOINT_URL_STS").unwrap_or_else(|| super::endpoint_of("sts", region));
-            return Ok(Self::Role(Box::new(Role {
-                arn,
-                session: variable("AWS_ROLE_SESSION_NAME").unwrap_or_else(|| "strongroom".into()),
-                token_file: token_file.into(),
-                endpoint: base_url(&endpoint)?,
-                kept: Mutex::new(None),
-            })));
+        if let Some(role) = Giver::web_identity(region, variable)? {
+            return Ok(Self::Given(Given::by(role)));
         }
+        let (named, profile) = (variable("AWS_SHARED_CREDENTIALS_FILE"), variable("AWS_PROFILE"));
+        let is_named = named.is_some() || profile.is_some();
         let home = variable("HOME").map(|home| format!("{home}/.aws/credentials"));
-        let path = variable("AWS_SHARED_CREDENTIALS_FILE").or(home).unwrap_or_else(|| ".aws/credentials".into());
-        Ok(Self::File { path: path.into(), profile: variable("AWS_PROFILE").unwrap_or_else(|| DEFAULT_PROFILE.into()) })
+        let path = PathBuf::from(named.or(home).unwrap_or_else(|| ".aws/credentials".into()));
+        let file = Self::File { profile: profile.unwrap_or_else(|| DEFAULT_PROFILE.into()), path: path.clone() };
+        if is_named || path.exists() {
+            return Ok(file);
+        }
+        match Giver::container(variable)?.map_or_else(|| Giver::instance(variable), |c| Ok(Some(c)))? {
+            Some(giver) => Ok(Self::Given(Given::by(giver))),
+            None => Ok(file),
+        }
     }
 
     /// Keys that are good now.
@@ -106,86 +94,15 @@ impl Source {
                 read_profile(&text, profile)
                     .ok_or_else(|| none(format!("the file {} has no keys for the profile {profile:?}", path.display())))
             }
-            Self::Role(role) => {
-                let mut kept = role.kept.lock().await;
-                if let Some(keys) = kept.as_ref().filter(|k| k.expires.is_some_and(|end| now.plus(EARLY) < end)) {
-                    return Ok(keys.clone());
-                }
-                let fresh = role.take(outbound, now).await?;
-                *kept = Some(fresh.clone());
-                Ok(fresh)
-            }
+            Self::Given(given) => given.keys(outbound, now).await,
         }
     }
 
     /// After AWS said that the keys are over.
     pub(super) async fn forget(&self) {
-        if let Self::Role(role) = self {
-            *role.kept.lock().await = None;
+        if let Self::Given(given) = self {
+            given.forget().await;
         }
-    }
-}
-
-impl Role {
-    async fn take(&self, outbound: &Outbound, now: Time) -> Result<Keys, Failure> {
-        let token = tokio::fs::read_to_string(&self.token_file)
-            .await
-            .map(SecretString::new)
-            .map_err(|e| Failure::Unfit(format!("the token file {} cannot be read: {}", self.token_file.display(), e.kind())))?;
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("Action", "AssumeRoleWithWebIdentity")
-            .append_pair("Version", "2011-06-15")
-            .append_pair("RoleArn", &self.arn)
-            .append_pair("RoleSessionName", &self.session)
-            .append_pair("WebIdentityToken", token.expose().trim())
-            .finish();
-        let question = Question {
-            url: &self.endpoint,
-            trust: &Trust::System,
-            credentials: Credentials::None,
-            payload: Payload::Form(SecretString::new(form)),
-            answer_max_bytes: ANSWER_MAX_BYTES,
-        };
-        let answer = outbound.ask(question, now).await.map_err(|e| Failure::Away(format!("STS: {e}")))?;
-        let text = SecretString::new(String::from_utf8(answer.body).unwrap_or_default());
-        let field = |name: &str| field(text.expose(), name);
-        if answer.status != 200 {
-            let code = field("Code").unwrap_or_else(|| "unknown error".into());
-            return Err(Failure::Said {
-                status: answer.status,
-                code: format!("AssumeRoleWithWebIdentity: {code}"),
-                message: String::new(),
-            });
-        }
-        let secret = |name: &str| field(name).map(SecretString::new);
-        let (Some(id), Some(key), Some(session)) = (secret("AccessKeyId"), secret("SecretAccessKey"), secret("SessionToken"))
-        else {
-            return Err(Failure::Away("STS gave no keys".into()));
-        };
-        let end = field("Expiration").and_then(|text| {
-            let seconds = text.split('.').next().and_then(|s| s.parse().ok()).map(Time::from_unix);
-            seconds.or_else(|| Time::parse_rfc3339(&text))
-        });
-        let expires = Some(end.unwrap_or_else(|| now.plus(UNSAID_LIFETIME)));
-        Ok(Keys { expires, ..Keys::new(id, key, session) })
-    }
-}
-
-/// A field anywhere in an answer of STS, which is XML, or JSON to those who accept it.
-fn field(text: &str, name: &str) -> Option<String> {
-    if let Ok(value) = serde_json::from_str::<Value>(text) {
-        return in_json(&value, name);
-    }
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    rest.split_once(&format!("</{name}>")).map(|(value, _)| value.trim().to_owned()).filter(|v| !v.is_empty())
-}
-
-fn in_json(value: &Value, name: &str) -> Option<String> {
-    let members = value.as_object()?;
-    match members.get(name) {
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        _ => members.values().find_map(|inner| in_json(inner, name)),
     }
 }
 
@@ -228,17 +145,5 @@ mod tests {
         for absent in ["other", "fourth", "", "Default"] {
             assert!(found(absent).is_none(), "{absent}");
         }
-    }
-
-    #[test]
-    fn fields_of_both_forms() {
-        let xml = "<R><Credentials><AccessKeyId>AK</AccessKeyId><Expiration>2026-11-24T12:00:00Z</Expiration></Credentials></R>";
-        let json = r#"{"R":{"Credentials":{"AccessKeyId":"AK","Expiration":1.7641E9}}}"#;
-        for text in [xml, json] {
-            assert_eq!(field(text, "AccessKeyId").as_deref(), Some("AK"));
-            assert!(field(text, "Expiration").is_some());
-            assert_eq!(field(text, "SecretAccessKey"), None);
-        }
-        assert_eq!(field("<Code></Code>", "Code"), None);
     }
 }

@@ -4,6 +4,7 @@
 //! goes under the new one. Deliberately absent: data keys (the root key is 32 bytes, KMS takes 4096) and creating keys.
 
 mod credentials;
+mod given;
 mod sign;
 #[cfg(test)]
 mod tests;

@@ -215,9 +215,105 @@ async fn a_role_is_taken_with_the_workloads_token_and_again_before_it_ends() {
     let signers: Vec<_> = kms.asked().iter().map(|r| if r.contains("Credential=ROLE1/") { 1 } else { 2 }).collect();
     assert_eq!((sts.asked().len(), signers), (2, vec![1, 1, 2]));
     assert!(kms.asked().iter().all(|r| r.contains("x-amz-security-token: st\r\n")));
-    clock.advance(Duration::from_secs(3600));
+    clock.advance(Duration::from_secs(65 * 60));
     let fault = seal.look_up_key().await.unwrap_err();
     assert!(matches!(&fault, SealFault::Refused { why, .. } if why.contains("InvalidIdentityToken")), "{fault}");
+}
+
+/// A seal without keys of its own, whose environment is this.
+fn seal_of(kms: &Scripted, set: Vec<(&'static str, String)>, clock: Arc<ManualClock>) -> AwsKmsSeal {
+    let config = AwsKmsConfig { access_key: SecretString::default(), secret_key: SecretString::default(), ..stanza(&kms.url) };
+    let variable = move |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+    AwsKmsSeal::new(config, &variable, clock).unwrap()
+}
+
+fn given(id: &str, end: &str) -> String {
+    format!(r#"{{"Code":"Success","AccessKeyId":"{id}","SecretAccessKey":"sk","Token":"st","Expiration":"{end}"}}"#)
+}
+
+#[tokio::test]
+async fn a_containers_agent_gives_keys_and_is_shown_the_token_of_the_moment() {
+    let (first, second) = (given("POD1", "2026-11-24T13:00:00Z"), given("POD2", "2026-11-24T14:00:00Z"));
+    let agent = Scripted::new(&[(200, &first), (200, &second)]).await;
+    let kms = Scripted::new(&[(200, DESCRIBED); 3]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let token_file = dir.path().join("token");
+    std::fs::write(&token_file, "pod-token-1\n").unwrap();
+    let clock = clock();
+    let set = vec![
+        ("HOME", dir.path().display().to_string()),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}v1/credentials", agent.url)),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token_file.display().to_string()),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "not this one".to_owned()),
+    ];
+    let seal = seal_of(&kms, set, clock.clone());
+    seal.look_up_key().await.unwrap();
+    seal.look_up_key().await.unwrap();
+    std::fs::write(&token_file, "pod-token-2").unwrap();
+    clock.advance(Duration::from_secs(56 * 60));
+    seal.look_up_key().await.unwrap();
+    let asked = agent.asked();
+    assert_eq!(asked.len(), 2);
+    for (request, token) in asked.iter().zip(["pod-token-1", "pod-token-2"]) {
+        assert!(
+            request.starts_with("GET /v1/credentials ") && request.contains(&format!("authorization: {token}\r\n")),
+            "{request}"
+        );
+    }
+    let signers: Vec<_> = kms.asked().iter().map(|r| if r.contains("Credential=POD1/") { 1 } else { 2 }).collect();
+    assert_eq!(signers, [1, 1, 2]);
+}
+
+#[tokio::test]
+async fn an_instance_is_asked_with_a_session_and_its_keys_serve_to_their_end() {
+    let keys = given("EC2", "2026-11-24T13:00:00Z");
+    let metadata =
+        Scripted::new(&[(200, "session-1"), (200, "unseal-role\n"), (200, &keys), (401, ""), (200, "session-2"), (200, "../x")])
+            .await;
+    let kms = Scripted::new(&[(200, DESCRIBED); 2]).await;
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let set = vec![("HOME", dir.path().display().to_string()), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url.clone())];
+    let seal = seal_of(&kms, set, clock.clone());
+    seal.look_up_key().await.unwrap();
+    let asked = metadata.asked();
+    assert!(asked[0].starts_with("PUT /latest/api/token ") && asked[0].contains("x-aws-ec2-metadata-token-ttl-seconds: 21600"));
+    for (request, path) in asked[1..].iter().zip(["", "unseal-role"]) {
+        let line = format!("GET /latest/meta-data/iam/security-credentials/{path} ");
+        assert!(request.starts_with(&line) && request.contains("x-aws-ec2-metadata-token: session-1"), "{request}");
+    }
+    assert!(kms.asked()[0].contains("Credential=EC2/") && kms.asked()[0].contains("x-amz-security-token: st\r\n"));
+    clock.advance(Duration::from_secs(57 * 60));
+    seal.look_up_key().await.unwrap();
+    assert_eq!((metadata.asked().len(), kms.asked().len()), (4, 2), "refused, but the old keys are still good");
+    clock.advance(Duration::from_secs(4 * 60));
+    let fault = seal.look_up_key().await.unwrap_err().to_string();
+    assert!(fault.contains("EC2's instance metadata: it names no role"), "{fault}");
+    assert!(!fault.contains("session-2"), "{fault}");
+}
+
+#[tokio::test]
+async fn the_sources_are_tried_in_the_order_of_awss_tools() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().display().to_string();
+    let kms = Scripted::new(&[]).await;
+    let asked_first = |set: Vec<(&'static str, String)>| {
+        let set = [vec![("HOME", home.clone())], set].concat();
+        match seal_of(&kms, set, clock()).source {
+            super::credentials::Source::Fixed(_) => "fixed",
+            super::credentials::Source::File { .. } => "file",
+            super::credentials::Source::Given(_) => "given",
+        }
+    };
+    let agent = || ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/x".to_owned());
+    let keys = || [("AWS_ACCESS_KEY_ID", "AK".to_owned()), ("AWS_SECRET_ACCESS_KEY", "SK".to_owned())];
+    assert_eq!(asked_first(vec![]), "given", "the instance");
+    assert_eq!(asked_first(vec![("AWS_EC2_METADATA_DISABLED", "true".into())]), "file", "which says what is missing");
+    assert_eq!(asked_first(vec![agent()]), "given");
+    assert_eq!(asked_first(vec![agent(), ("AWS_PROFILE", "x".into())]), "file");
+    assert_eq!(asked_first([keys().to_vec(), vec![agent()]].concat()), "fixed");
+    std::fs::create_dir(dir.path().join(".aws")).unwrap();
+    std::fs::write(dir.path().join(".aws/credentials"), "").unwrap();
+    assert_eq!(asked_first(vec![agent()]), "file");
 }
 
 #[test]

@@ -172,7 +172,7 @@ mod tests {
             assert!(reply(send(listener.port(), other)).starts_with("HTTP/1.1 404"), "{other}");
         }
         let browser = send(listener.port(), "GET /oidc/callback?state=st_1&code=a%2Bb HTTP/1.1\r\nHost: x\r\n\r\n");
-        let callback = listener.wait(Instant::now() + Duration::from_secs(5)).unwrap();
+        let callback = listener.wait(Instant::now() + Duration::from_secs(60)).unwrap();
         assert_eq!(
             (callback.get("state"), callback.get("code"), callback.get("none"), callback.is_post),
             ("st_1", "a+b", "", false)
@@ -188,7 +188,7 @@ mod tests {
         let form = "state=st_1&id_token=x.y.z&more=";
         let request = format!("POST /oidc/callback HTTP/1.1\r\ncontent-length: {}\r\n\r\n{form}", form.len());
         let _browser = send(listener.port(), &request);
-        let callback = listener.wait(Instant::now() + Duration::from_secs(5)).unwrap();
+        let callback = listener.wait(Instant::now() + Duration::from_secs(60)).unwrap();
         assert!(callback.is_post && callback.get("id_token") == "x.y.z" && callback.get("state") == "st_1");
         assert!(listener.wait(Instant::now()).is_none());
     }

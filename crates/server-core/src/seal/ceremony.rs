@@ -17,6 +17,7 @@ pub(crate) struct Ceremonies {
     pub(crate) term: u64,
     pub(crate) barrier_rekey: Option<Rekey>,
     pub(crate) recovery_rekey: Option<Rekey>,
+    pub(crate) break_glass_rekey: Option<Rekey>,
     pub(crate) root_generation: Option<RootGeneration>,
 }
 

@@ -32,6 +32,12 @@ pub struct InitRequest {
     pub recovery_threshold: u64,
     /// OpenPGP keys in base64, one a recovery share, or none.
     pub recovery_pgp_keys: Vec<String>,
+    /// Number of break-glass shares, beside an outer seal; 0 makes none.
+    pub break_glass_shares: u64,
+    /// Number of break-glass shares that open.
+    pub break_glass_threshold: u64,
+    /// OpenPGP keys in base64, one a break-glass share, or none.
+    pub break_glass_pgp_keys: Vec<String>,
     /// OpenPGP key in base64 for the root token, or empty.
     pub root_token_pgp_key: String,
     /// A custom root token, in dev mode only.
@@ -44,6 +50,8 @@ pub struct InitOutcome {
     pub shares: Vec<SecretBytes>,
     /// The recovery shares, or an OpenPGP message for each; empty without an outer seal.
     pub recovery_shares: Vec<SecretBytes>,
+    /// The break-glass shares, or an OpenPGP message for each; empty unless they were asked for.
+    pub break_glass_shares: Vec<SecretBytes>,
     /// The root token, or an OpenPGP message of it in base64.
     pub root_token: SecretString,
 }
@@ -53,12 +61,14 @@ struct Checked {
     /// Of the shares, or of the recovery shares; `None` makes none.
     shape: Option<Threshold>,
     recipients: Recipients,
+    break_glass: Option<(Threshold, Recipients)>,
     root_recipient: Option<PublicKey>,
 }
 
 impl InitRequest {
     /// `outer` is the type of the outer seal, if there is one.
     fn check(&self, outer: Option<&str>, now: Time) -> Result<Checked, SealError> {
+        let break_glass = self.check_break_glass(outer, now)?;
         let not_applicable = |names: &str, seal: &str| {
             Err(SealError::NotApplicable(format!("parameters {names} not applicable to seal type {seal}")))
         };
@@ -72,18 +82,31 @@ impl InitRequest {
             }
             let shape = Threshold::new(self.secret_shares, self.secret_threshold).map_err(|e| SealError::Shape(e.to_string()))?;
             let recipients = recipients(&self.pgp_keys, shape, now).map_err(SealError::Shape)?;
-            return Ok(Checked { shape: Some(shape), recipients, root_recipient });
+            return Ok(Checked { shape: Some(shape), recipients, break_glass, root_recipient });
         };
         if self.secret_shares != 0 || self.secret_threshold != 0 || !self.pgp_keys.is_empty() {
             return not_applicable("secret_shares,secret_threshold", outer);
         }
         if self.recovery_shares == 0 && self.recovery_threshold == 0 && self.recovery_pgp_keys.is_empty() {
-            return Ok(Checked { shape: None, recipients: Recipients::default(), root_recipient });
+            return Ok(Checked { shape: None, recipients: Recipients::default(), break_glass, root_recipient });
         }
         let shape = Threshold::new(self.recovery_shares, self.recovery_threshold);
         let shape = shape.map_err(|e| SealError::Recovery(e.to_string()))?;
         let recipients = recipients(&self.recovery_pgp_keys, shape, now).map_err(SealError::Recovery)?;
-        Ok(Checked { shape: Some(shape), recipients, root_recipient })
+        Ok(Checked { shape: Some(shape), recipients, break_glass, root_recipient })
+    }
+
+    fn check_break_glass(&self, outer: Option<&str>, now: Time) -> Result<Option<(Threshold, Recipients)>, SealError> {
+        if self.break_glass_shares == 0 && self.break_glass_threshold == 0 && self.break_glass_pgp_keys.is_empty() {
+            return Ok(None);
+        }
+        if outer.is_none() {
+            let names = "break_glass_shares,break_glass_threshold";
+            return Err(SealError::NotApplicable(format!("parameters {names} not applicable to seal type {}", barrier::SHAMIR)));
+        }
+        let shape = Threshold::new(self.break_glass_shares, self.break_glass_threshold);
+        let shape = shape.map_err(|e| SealError::BreakGlass(e.to_string()))?;
+        Ok(Some((shape, recipients(&self.break_glass_pgp_keys, shape, now).map_err(SealError::BreakGlass)?)))
     }
 }
 
@@ -112,13 +135,24 @@ impl Core {
             return Err(SealError::AlreadyInitialised);
         }
         let (now, entropy) = (self.clock.now(), &*self.entropy);
+        if self.replica.initialized() && !self.has_data() {
+            return Err(SealError::Joining);
+        }
         let outer = self.config.seals.active.as_deref();
-        let Checked { shape, recipients, root_recipient } = request.check(outer.map(SealWrapper::seal_type), now)?;
+        let Checked { shape, recipients, break_glass, root_recipient } = request.check(outer.map(SealWrapper::seal_type), now)?;
         let made = self.sealed.prepare(now, entropy)?;
         let fresh = shape.map(|shape| FreshShares::generate(shape, entropy)).transpose()?;
         let handed = fresh.as_ref().map(|f| recipients.seal(f.shares(), entropy)).transpose()?.unwrap_or_default();
+        let (glass, glass_handed) = match &break_glass {
+            None => (None, Vec::new()),
+            Some((shape, recipients)) => {
+                let fresh = FreshShares::generate(*shape, entropy)?;
+                let handed = recipients.seal(fresh.shares(), entropy)?;
+                (Some(fresh), handed)
+            }
+        };
         let wrapped = match (outer, &fresh) {
-            (Some(outer), _) => WrappedRoot::under_seal(outer.seal_type(), outer.wrap(made.root(), entropy).await?.to_bytes()),
+            (Some(outer), _) => WrappedRoot::under_seal(outer.seal_type(), self.wrap_by(outer, made.root()).await?.to_bytes()),
             (None, Some(fresh)) => WrappedRoot::under_shares(made.root(), fresh.key(), fresh.shape(), entropy)?,
             (None, None) => return Err(SealError::Shape("there are no shares".into())),
         };
@@ -129,6 +163,9 @@ impl Core {
         let barrier = Arc::new(barrier);
         if let (Some(_), Some(fresh)) = (outer, &fresh) {
             self.add_recovery(&barrier, &mut change, fresh.shape(), fresh.key())?;
+        }
+        if let Some(fresh) = &glass {
+            self.issue_break_glass(&barrier, &mut change, fresh)?;
         }
         let open = OpenCore::build(self, Arc::clone(&barrier), now).map_err(|e| SealError::Internal(e.to_string()))?;
         let mut txn = barrier.begin();
@@ -143,9 +180,9 @@ impl Core {
         if !self.replica.propose(change).await?.committed {
             return Err(SealError::AlreadyInitialised);
         }
-        tracing::info!(seal = self.active_seal_type(), shares = handed.len(), "initialised");
+        tracing::info!(seal = self.active_seal_type(), shares = handed.len(), break_glass = glass_handed.len(), "initialised");
         let (shares, recovery_shares) = if outer.is_some() { (Vec::new(), handed) } else { (handed, Vec::new()) };
-        Ok(InitOutcome { shares, recovery_shares, root_token })
+        Ok(InitOutcome { shares, recovery_shares, break_glass_shares: glass_handed, root_token })
     }
 
     fn first_records(
@@ -165,6 +202,7 @@ impl Core {
             name => name.to_owned(),
         };
         view.put_json(CLUSTER_ROW, &ClusterInfo { name, id: self.entropy.uuid()? })?;
+        crate::cluster::put_first_ring(&mut view, now, &*self.entropy)?;
         crate::sys::versions::note(&mut view, &self.config, now)?;
         TokenStore::initialise(&mut view, &*self.entropy)?;
         open.tokens.root(&mut view, now, &*self.entropy, custom.as_ref().map(SecretString::expose))

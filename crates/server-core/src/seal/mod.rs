@@ -2,8 +2,10 @@
 //!
 //! Deliberately absent: HTTP and the paths of `sys/` (`server-http`, `sys::seal`), and outer seals' own protocols (`autoseal`).
 
+mod break_glass;
 mod ceremony;
 mod generate_root;
+mod health;
 mod init;
 mod outer;
 mod recipients;
@@ -22,14 +24,16 @@ use pgp_keys::EncryptError;
 use replication::ProposeError;
 use secret::SecretBytes;
 
+pub use break_glass::BreakGlassProgress;
 pub(crate) use ceremony::Ceremonies;
+pub(crate) use health::SealHealth;
 pub use ceremony::CeremonyError;
 pub use generate_root::{GenerateRootRequest, GenerateRootStatus};
 pub use init::{InitOutcome, InitRequest};
 pub use outer::Seals;
 pub(crate) use rekey::Backup;
 pub use rekey::{RekeyRequest, RekeyResult, RekeyStatus, RekeyTarget, RekeyUpdate, VerifyStatus, VerifyUpdate};
-pub use status::{Health, Leader, NodeState, SealStatus};
+pub use status::{Health, Leader, LeaderHeard, NodeState, SealStatus};
 
 /// Shortest and longest share: 16 bytes is AES-128, 33 is a 256-bit key with its x (contract §2.1).
 const SHARE_BYTES_MIN: usize = 16;
@@ -82,6 +86,12 @@ pub enum SealError {
     /// Nothing to move to or from.
     #[error("can't perform a seal migration, no migration seal found")]
     NoMigration,
+    /// No break-glass shares were issued.
+    #[error("there are no break-glass shares")]
+    NoBreakGlass,
+    /// Break-glass shares cannot be made like that.
+    #[error("invalid break-glass configuration: {0}")]
+    BreakGlass(String),
     /// Shares were given without consent to the exchange of the seal.
     #[error("migrate option not provided and seal migration is pending")]
     MigrationPending,
@@ -91,6 +101,12 @@ pub enum SealError {
     /// The data is sealed by a seal that is not configured.
     #[error("the data is sealed by a {0} seal, which is not configured")]
     NoSeal(String),
+    /// The node was taken into a cluster, whose data have not come yet.
+    #[error("this node has begun to join a cluster; join again, or empty its data directory")]
+    Joining,
+    /// The others have taken this node out.
+    #[error("node was removed from a HA cluster")]
+    Removed,
     /// Reset while open.
     #[error("vault is unsealed")]
     IsUnsealed,

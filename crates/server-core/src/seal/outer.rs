@@ -92,7 +92,7 @@ impl Core {
         let keeper = self.keeper().ok_or_else(|| SealError::NoSeal(stored.seal_type.clone()))?;
         let blob = Blob::from_bytes(&self.sealed.wrapped_root()?)
             .ok_or_else(|| SealError::Internal("the record core/hsm/barrier-unseal-keys is damaged".into()))?;
-        match keeper.open(&blob).await {
+        match self.open_by(keeper, &blob).await {
             Ok(root) => Ok((root, blob)),
             Err(e) => {
                 let retiring = self.config.seals.retiring.as_ref().filter(|r| r.seal_type() == stored.seal_type);
@@ -153,6 +153,7 @@ impl Core {
         let core = Arc::clone(self);
         if let Some(active) = core.config.seals.active.clone() {
             tokio::spawn(async move { active.keep_alive().await });
+            self.watch_seal();
         } else if core.config.seals.retiring.is_none() {
             if let Some(stored) = core.seal_config().filter(|c| !c.is_shamir()) {
                 tracing::error!(seal = stored.seal_type, "the data is sealed by a seal that is not configured");
@@ -160,6 +161,13 @@ impl Core {
             return;
         }
         tokio::spawn(async move { core.keep_trying().await });
+    }
+
+    /// Begins to open this node again, if an outer seal can.
+    pub(super) fn try_opening(&self) {
+        if let Some(core) = self.itself.upgrade().filter(|core| core.config.seals.active.is_some()) {
+            tokio::spawn(async move { core.keep_trying().await });
+        }
     }
 
     async fn keep_trying(&self) {
@@ -206,17 +214,15 @@ impl Core {
     pub(super) async fn outer_entry(&self, barrier: &Barrier<Unsealed>) -> Result<Changeset, SealError> {
         let active = self.config.seals.active.as_ref().ok_or_else(|| SealError::NoSeal("outer".into()))?;
         let next = barrier.next_root(&*self.entropy)?;
-        let blob = active.wrap(next.root(), &*self.entropy).await.map_err(SealError::Outer)?;
+        let blob = self.wrap_by(&**active, next.root()).await.map_err(SealError::Outer)?;
         let wrapped = WrappedRoot::under_seal(active.seal_type(), blob.to_bytes());
         Ok(barrier.rekey(&next, wrapped, &*self.entropy)?)
     }
 
     /// Exchanges the seal. `key` is what the given shares made: it goes on as recovery key, or becomes the key of the shares.
     pub(super) async fn migrate(&self, barrier: &Arc<Barrier<Unsealed>>, key: &SecretBytes) -> Result<(), SealError> {
-        self.wait_active().await.map_err(|f| SealError::Internal(f.errors.join(", ")))?;
         let stored = self.seal_config().ok_or(SealError::Uninitialised)?;
-        let from_shares = stored.is_shamir();
-        let shape = if from_shares {
+        let shape = if stored.is_shamir() {
             Some(
                 Threshold::new(stored.secret_shares.into(), stored.secret_threshold.into())
                     .map_err(|e| SealError::Shape(e.to_string()))?,
@@ -224,13 +230,31 @@ impl Core {
         } else {
             self.recovery_config()?.map(RecoveryConfig::shape).transpose()?
         };
+        self.exchange(barrier, key, shape).await
+    }
+
+    /// The same with the shape of the shares that made `key`.
+    pub(super) async fn exchange(
+        &self,
+        barrier: &Arc<Barrier<Unsealed>>,
+        key: &SecretBytes,
+        shape: Option<Threshold>,
+    ) -> Result<(), SealError> {
+        self.caught_up().await.map_err(|f| SealError::Internal(f.errors.join(", ")))?;
+        let stored = self.seal_config().ok_or(SealError::Uninitialised)?;
+        let from_shares = stored.is_shamir();
         let mut committed = false;
         for _ in 0..CONFLICTS_MAX {
             let mut change = match shape.filter(|_| self.config.seals.active.is_none()) {
                 Some(shape) => {
                     let next = barrier.next_root(&*self.entropy)?;
                     let wrapped = WrappedRoot::under_shares(next.root(), key, shape, &*self.entropy)?;
-                    barrier.rekey(&next, wrapped, &*self.entropy)?
+                    let mut change = barrier.rekey(&next, wrapped, &*self.entropy)?;
+                    if self.sealed.break_glass()?.is_some() {
+                        // Beside shares there is no other way in.
+                        barrier.drop_break_glass(&mut change)?;
+                    }
+                    change
                 }
                 None => self.outer_entry(barrier).await?,
             };
@@ -251,7 +275,33 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn active_seal_type(&self) -> &'static str {
+    /// Exchanges the seal as soon as entries can be committed, unless another node was faster. It ends when the node is sealed.
+    /// `shape` is that of break-glass shares, if they made the key.
+    pub(super) fn migrate_later(&self, barrier: Arc<Barrier<Unsealed>>, key: SecretBytes, shape: Option<Threshold>) {
+        let (core, open) = (self.itself.clone(), self.open().map(|open| Arc::downgrade(&open)).unwrap_or_default());
+        tokio::spawn(async move {
+            loop {
+                let Some(core) = core.upgrade().filter(|_| open.strong_count() > 0) else { return };
+                if core.caught_up().await.is_ok() {
+                    if !core.migration_pending() {
+                        return;
+                    }
+                    let exchanged = match shape {
+                        Some(_) => core.exchange(&barrier, &key, shape).await,
+                        None => core.migrate(&barrier, &key).await,
+                    };
+                    match exchanged {
+                        Ok(()) => return,
+                        Err(e) => tracing::warn!(error = %e, "the seal could not be exchanged yet; it is tried again"),
+                    }
+                }
+                drop(core);
+                tokio::time::sleep(RETRY_FIRST).await;
+            }
+        });
+    }
+
+    pub(crate) fn active_seal_type(&self) -> &'static str {
         self.config.seals.active.as_ref().map_or(barrier::SHAMIR, |s| s.seal_type())
     }
 

@@ -34,6 +34,8 @@ pub enum RekeyTarget {
     Barrier,
     /// The recovery key of an outer seal.
     Recovery,
+    /// The break-glass key beside an outer seal. The first shares are made like all later ones.
+    BreakGlass,
 }
 
 impl RekeyTarget {
@@ -41,6 +43,7 @@ impl RekeyTarget {
         match self {
             Self::Barrier => "barrier",
             Self::Recovery => "recovery",
+            Self::BreakGlass => "break-glass",
         }
     }
 }
@@ -138,6 +141,7 @@ impl Backup {
         match target {
             RekeyTarget::Barrier => "core/unseal-keys-backup",
             RekeyTarget::Recovery => "core/recovery-keys-backup",
+            RekeyTarget::BreakGlass => "core/break-glass-keys-backup",
         }
     }
 }
@@ -197,6 +201,7 @@ impl Ceremonies {
         match target {
             RekeyTarget::Barrier => &mut self.barrier_rekey,
             RekeyTarget::Recovery => &mut self.recovery_rekey,
+            RekeyTarget::BreakGlass => &mut self.break_glass_rekey,
         }
     }
 }
@@ -216,6 +221,9 @@ impl Core {
         if request.backup && request.pgp_keys.is_empty() {
             let text = "cannot request a backup of the new keys without providing PGP keys for encryption";
             return Err(CeremonyError::invalid(text));
+        }
+        if request.backup && target == RekeyTarget::BreakGlass {
+            return Err(CeremonyError::invalid("break-glass shares are not kept on the server"));
         }
         if !request.pgp_keys.is_empty() && request.pgp_keys.len() as u64 != request.secret_shares {
             return Err(CeremonyError::invalid("incorrect number of PGP keys for rekey"));
@@ -394,6 +402,11 @@ impl Core {
                 self.add_recovery(&open.barrier, &mut change, fresh.shape(), fresh.key())?;
                 Ok(change)
             }
+            (RekeyTarget::BreakGlass, Some(fresh)) => {
+                let mut change = Changeset::default();
+                self.issue_break_glass(&open.barrier, &mut change, fresh)?;
+                Ok(change)
+            }
             (_, None) => self.outer_entry(&open.barrier).await,
         }
     }
@@ -447,13 +460,20 @@ impl Core {
         if target == RekeyTarget::Recovery && !self.is_outer() {
             return Err(CeremonyError::invalid("recovery rekeying not supported"));
         }
-        self.deciding_threshold().map_err(|e| CeremonyError::internal(&e))
+        if target == RekeyTarget::BreakGlass && !self.is_outer() {
+            return Err(CeremonyError::invalid("break-glass shares are for servers with an auto seal; here the unseal shares open"));
+        }
+        let deciding = self.deciding_threshold().map_err(|e| CeremonyError::internal(&e))?;
+        if target == RekeyTarget::BreakGlass && deciding == 0 {
+            return Err(CeremonyError::invalid("break-glass shares need the consent of recovery shares, and there are none"));
+        }
+        Ok(deciding)
     }
 
     /// The same; Vault has other words where a share is given.
     fn quorum_to_give(&self, target: RekeyTarget) -> Result<u8, CeremonyError> {
         self.quorum(target).map_err(|e| match target {
-            RekeyTarget::Barrier => e,
+            RekeyTarget::Barrier | RekeyTarget::BreakGlass => e,
             RekeyTarget::Recovery => {
                 CeremonyError::WrongShares("failed to fetch existing recovery config: recovery not supported".into())
             }

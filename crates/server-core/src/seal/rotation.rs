@@ -1,7 +1,7 @@
 //! The data key's use and age: how often it encrypted, and when it is replaced by itself (contract §2.2).
 //!
-//! Encryptions are counted in memory and noted in storage now and then, not with each request: a crash loses at most
-//! [`UNNOTED_MAX`] of them and what half a second adds, against a bound that is a tenth below the real one of 2^32.
+//! Encryptions are counted in memory by each node and added to one note in storage now and then, not with each request: a crash
+//! loses at most [`UNNOTED_MAX`] of them and what half a second adds, against a bound that is a tenth below the real one of 2^32.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,21 +29,22 @@ struct Note {
     encryptions: u64,
 }
 
-/// The note as this node last saw it.
-pub(crate) struct Noted(Mutex<(Note, Time)>);
+/// When this node last noted.
+pub(crate) struct Noted(Mutex<Time>);
 
 impl Noted {
     /// Takes up the stored note.
     pub(crate) fn load(barrier: &Arc<Barrier<Unsealed>>, now: Time) -> Result<Self, TxnError> {
-        Ok(Self(Mutex::new((stored(barrier)?, now))))
+        stored(barrier)?;
+        Ok(Self(Mutex::new(now)))
     }
 }
 
-fn stored(barrier: &Arc<Barrier<Unsealed>>) -> Result<Note, TxnError> {
-    let note = View::new(&mut barrier.begin(), "").get_json::<Note>(ROW)?;
-    let note = note.map_or(Note { term: 0, encryptions: 0 }, |n| *n);
-    barrier.recall_encryptions(note.term, note.encryptions);
-    Ok(note)
+fn stored(barrier: &Arc<Barrier<Unsealed>>) -> Result<(), TxnError> {
+    if let Some(note) = View::new(&mut barrier.begin(), "").get_json::<Note>(ROW)? {
+        barrier.recall_encryptions(note.term, note.encryptions);
+    }
+    Ok(())
 }
 
 /// Whether a key of this age and use is to be replaced.
@@ -52,14 +53,14 @@ fn is_due(rules: RotationConfig, installed: Time, encryptions: u64, now: Time) -
     rules.enabled && (encryptions >= rules.max_operations || too_old)
 }
 
-/// Replaces the key if it is due, and notes the count if it moved enough. Part of the worker's round on the active node.
+/// One round of the worker: the leader replaces the key if it is due, and every node adds to the count what it has encrypted.
 pub(crate) async fn carry_on(core: &Core, open: &OpenCore) -> Result<(), CommitError> {
     let now = core.clock.now();
-    // Another node may have led and noted more.
+    // Another node may have noted more.
     stored(&open.barrier).map_err(|e| CommitError::Work(e.into()))?;
     let ring = open.barrier.keyring();
     let (active, encryptions) = (ring.active(), open.barrier.counts().encryptions);
-    if is_due(ring.rotation, active.install_time, encryptions, now) {
+    if core.leads() && is_due(ring.rotation, active.install_time, encryptions, now) {
         let change = open.barrier.rotate(now, &*core.entropy)?;
         if core.replica.propose(change).await?.committed {
             let term = open.barrier.keyring().active().term;
@@ -67,28 +68,39 @@ pub(crate) async fn carry_on(core: &Core, open: &OpenCore) -> Result<(), CommitE
         }
         return Ok(());
     }
-    let (last, when) = *open.noted.0.lock();
-    let unnoted = if last.term == active.term { encryptions.saturating_sub(last.encryptions) } else { encryptions };
+    let (_, unnoted) = open.barrier.unnoted_encryptions();
     // The note itself is one encryption; alone it is not worth another.
-    if unnoted >= UNNOTED_MAX || (unnoted > 1 && now.since(when) >= NOTE_INTERVAL) {
+    if unnoted >= UNNOTED_MAX || (unnoted > 1 && now.since(*open.noted.0.lock()) >= NOTE_INTERVAL) {
         note(core, open, now).await?;
     }
     Ok(())
 }
 
+/// Adds this node's share to the count that all nodes have in common.
 async fn note(core: &Core, open: &OpenCore, now: Time) -> Result<(), CommitError> {
-    let note = Note { term: open.barrier.keyring().active().term, encryptions: open.barrier.counts().encryptions + 1 };
-    core.transact(open, |view| Ok(view.put_json(ROW, &note)?)).await?;
-    *open.noted.0.lock() = (note, now);
+    let (term, unnoted) = open.barrier.unnoted_encryptions();
+    let own = unnoted + 1;
+    let work = |view: &mut View<'_>| {
+        let last = view.get_json::<Note>(ROW)?.map(|n| *n).filter(|n| n.term >= term);
+        let Note { term: of, encryptions: earlier } = last.unwrap_or(Note { term, encryptions: 0 });
+        if of > term {
+            // The key was replaced meanwhile; what the old one did is of no interest any more.
+            return Ok(None);
+        }
+        let total = earlier.saturating_add(own);
+        view.put_json(ROW, &Note { term, encryptions: total })?;
+        Ok(Some(total))
+    };
+    if let Some(total) = core.transact(open, work).await? {
+        open.barrier.noted_encryptions(term, own, total);
+    }
+    *open.noted.0.lock() = now;
     Ok(())
 }
 
-/// The last note before the keys are dropped. Best effort: a leader without a majority cannot write it.
+/// The last note before the keys are dropped. Best effort: without a majority nothing can be written.
 pub(crate) async fn note_finally(core: &Core, open: &OpenCore) {
-    let last = open.noted.0.lock().0;
-    let (term, encryptions) = (open.barrier.keyring().active().term, open.barrier.counts().encryptions);
-    let is_news = last.term != term || encryptions > last.encryptions + 1;
-    if !is_news || !*core.replica.leadership().borrow() {
+    if open.barrier.unnoted_encryptions().1 <= 1 {
         return;
     }
     match tokio::time::timeout(LAST_NOTE, note(core, open, core.clock.now())).await {

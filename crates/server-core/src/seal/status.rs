@@ -1,11 +1,13 @@
 //! What is told of seal and nodes without a token: `sys/seal-status`, `sys/health`, `sys/leader`.
 
+use std::time::Duration;
+
 use barrier::SealConfig;
 use replication::State;
 use secret::Time;
 use serde::Serialize;
 
-use crate::core::Core;
+use crate::core::{Core, OpenCore};
 
 /// Whether requests are served here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +57,12 @@ pub struct SealStatus {
     /// `shamir`, only beside an outer seal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery_seal_type: Option<&'static str>,
+    /// Only where break-glass shares were issued. Vault has no such field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<super::BreakGlassProgress>,
     /// `raft` or `inmem`.
     pub storage_type: String,
-    /// Always false here.
+    /// The others have taken this node out.
     pub removed_from_cluster: bool,
 }
 
@@ -72,6 +77,21 @@ pub struct Health {
     pub version: String,
     /// Only when unsealed.
     pub cluster: Option<(String, String)>,
+    /// The others have taken this node out.
+    pub removed: bool,
+    /// Only on a standby.
+    pub leader: Option<LeaderHeard>,
+}
+
+/// What a standby hears of the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaderHeard {
+    /// There is one, and it was heard lately.
+    pub healthy: bool,
+    /// How long ago; `None` if never.
+    pub ago: Option<Duration>,
+    /// How long its answer took then.
+    pub took: Duration,
 }
 
 /// `sys/leader`.
@@ -101,8 +121,8 @@ const GO_ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 impl Core {
     pub(crate) fn seal_config(&self) -> Option<SealConfig> {
-        if !self.replica.initialized() {
-            return None;
+        if !self.has_data() {
+            return self.cluster.pending_seal();
         }
         self.sealed.config().ok().flatten()
     }
@@ -117,7 +137,7 @@ impl Core {
     #[must_use]
     pub fn state(&self) -> NodeState {
         if self.open().is_some() {
-            return if *self.replica.leadership().borrow() { NodeState::Active } else { NodeState::Standby };
+            return if self.leads() { NodeState::Active } else { NodeState::Standby };
         }
         if self.initialised() { NodeState::Sealed } else { NodeState::Uninitialised }
     }
@@ -152,19 +172,23 @@ impl Core {
             cluster_id: open.as_ref().map(|o| o.cluster.id.clone()),
             recovery_seal: is_outer,
             recovery_seal_type: is_outer.then_some(barrier::SHAMIR),
+            break_glass: self.break_glass_progress(),
             storage_type: self.config.storage_type.clone(),
-            removed_from_cluster: false,
+            removed_from_cluster: self.is_removed(),
         }
     }
 
     /// `sys/health`.
     #[must_use]
     pub fn health(&self) -> Health {
+        let state = self.state();
         Health {
-            state: self.state(),
+            state,
             now: self.clock.now(),
             version: self.config.version.clone(),
             cluster: self.open().map(|o| (o.cluster.name.clone(), o.cluster.id.clone())),
+            removed: self.is_removed(),
+            leader: (state == NodeState::Standby).then(|| self.leader_heard()),
         }
     }
 
@@ -178,7 +202,7 @@ impl Core {
         Some(Leader {
             ha_enabled: self.config.ha_enabled,
             is_self,
-            active_time: if is_self { open.since.rfc3339() } else { GO_ZERO_TIME.into() },
+            active_time: if is_self { self.led_since(&open, status.since_leader_change).rfc3339() } else { GO_ZERO_TIME.into() },
             leader_address: leader.as_ref().map(|l| l.api_addr.clone()).unwrap_or_default(),
             leader_cluster_address: self.cluster_url(leader.as_ref().map_or("", |l| l.address.as_str())),
             performance_standby: false,
@@ -186,6 +210,11 @@ impl Core {
             raft_committed_index: status.committed,
             raft_applied_index: status.applied,
         })
+    }
+
+    /// Since when this node is active: it leads and is open.
+    fn led_since(&self, open: &OpenCore, leading_for: Duration) -> Time {
+        self.clock.now().minus(leading_for).max(open.since)
     }
 
     /// The cluster port always speaks TLS, whatever scheme the configuration wrote.

@@ -9,7 +9,7 @@ use secret::SecretBytes;
 
 use super::{SealError, check_length};
 use crate::core::{Core, OpenCore};
-use crate::{answer::Failure, expiry};
+use crate::{expiry, standby};
 
 /// How long requests that were under way at seal may still be recorded, and how often it is looked.
 pub(super) const DRAIN: Duration = Duration::from_secs(5);
@@ -21,8 +21,17 @@ impl Core {
     ///
     /// Beside an outer seal these are recovery shares. `migrate` consents to the exchange of the seal.
     pub async fn unseal(&self, share: SecretBytes, migrate: bool) -> Result<(), SealError> {
+        self.take_share(share, migrate).await?;
+        self.wait_for_data().await;
+        Ok(())
+    }
+
+    async fn take_share(&self, share: SecretBytes, migrate: bool) -> Result<(), SealError> {
         let _alone = self.lifecycle.lock().await;
         let config = self.seal_config().ok_or(SealError::Uninitialised)?;
+        if self.is_removed() {
+            return Err(SealError::Removed);
+        }
         let pending = self.migration_pending();
         if migrate && !pending {
             return Err(SealError::NoMigration);
@@ -42,8 +51,17 @@ impl Core {
             ShareOutcome::Refused(e) => return Err(SealError::Key(format!("failed to compute combined key: {e}"))),
             ShareOutcome::Complete(key) => key,
         };
+        if self.join_with_shares(&key).await? {
+            return Ok(());
+        }
         let barrier =
             if config.is_shamir() { Arc::new(self.open_with_shares(&key)?) } else { self.open_with_recovery(&key).await? };
+        if pending && self.has_other_voters() {
+            // Nothing can be committed before a majority is open, so this node opens first.
+            self.post_unseal(Arc::clone(&barrier)).await?;
+            self.migrate_later(barrier, key, None);
+            return Ok(());
+        }
         if pending {
             self.attach(Some(Arc::clone(&barrier)));
             if let Err(e) = self.migrate(&barrier, &key).await {
@@ -54,6 +72,10 @@ impl Core {
         self.post_unseal(barrier).await
     }
 
+    pub(super) fn has_other_voters(&self) -> bool {
+        self.replica.status().peers.iter().filter(|p| p.voter).count() > 1
+    }
+
     fn open_with_shares(&self, key: &SecretBytes) -> Result<Barrier<Unsealed>, SealError> {
         self.sealed.unseal(key).map_err(|e| match e {
             BarrierError::WrongKey => SealError::Key(e.to_string()),
@@ -62,9 +84,14 @@ impl Core {
         })
     }
 
-    pub(super) async fn post_unseal(&self, barrier: impl Into<Arc<Barrier<Unsealed>>>) -> Result<(), SealError> {
+    pub(crate) async fn post_unseal(&self, barrier: impl Into<Arc<Barrier<Unsealed>>>) -> Result<(), SealError> {
         let barrier = barrier.into();
         self.attach(Some(Arc::clone(&barrier)));
+        // Entries may have exchanged keys between the opening and now.
+        if let Err(e) = barrier.reload() {
+            self.attach(None);
+            return Err(SealError::Internal(e.to_string()));
+        }
         let built = OpenCore::build(self, barrier, self.clock.now());
         let open = match built {
             Ok(open) => Arc::new(open),
@@ -80,8 +107,10 @@ impl Core {
             self.attach(None);
             return Err(SealError::Internal(e.to_string()));
         }
+        self.cluster_opened(&open);
         self.set_open(Some(Arc::clone(&open)));
         if let Some(core) = self.itself.upgrade() {
+            standby::listen(&core, &open);
             expiry::spawn(core, &open);
         }
         tracing::info!("unsealed");
@@ -98,6 +127,7 @@ impl Core {
             return Err(SealError::IsUnsealed);
         }
         self.progress.lock().reset();
+        self.break_glass.lock().reset();
         Ok(())
     }
 
@@ -108,10 +138,41 @@ impl Core {
         self.closed_by_hand.store(true, Ordering::Release);
         let Some(open) = self.open() else { return };
         super::rotation::note_finally(self, &open).await;
+        self.give_up_lead().await;
         drop(open);
         self.set_open(None);
         self.attach(None);
+        self.cluster_closed().await;
         tracing::info!("sealed");
+        self.close_audit_later();
+    }
+
+    /// The cluster's keys were exchanged behind this node's back: it can read nothing new. An outer seal opens it again by itself.
+    pub(crate) async fn seal_lost(&self, lost: &Arc<OpenCore>) {
+        let _alone = self.lifecycle.lock().await;
+        if !self.open().is_some_and(|open| Arc::ptr_eq(&open, lost)) {
+            return;
+        }
+        tracing::error!(
+            "the cluster's keys were exchanged while this node was away: it is sealed, and opens with the present unseal keys"
+        );
+        self.set_open(None);
+        self.attach(None);
+        self.cluster_closed().await;
+        self.close_audit_later();
+        self.try_opening();
+    }
+
+    /// The others have taken this node out: it serves nothing any more.
+    pub(crate) async fn seal_removed(&self, open: &Arc<OpenCore>) {
+        let _alone = self.lifecycle.lock().await;
+        if !self.open().is_some_and(|now| Arc::ptr_eq(&now, open)) {
+            return;
+        }
+        tracing::error!("this node was removed from its cluster and is sealed; to join again, empty its data directory");
+        self.set_open(None);
+        self.attach(None);
+        self.cluster_closed().await;
         self.close_audit_later();
     }
 
@@ -138,23 +199,6 @@ impl Core {
         self.seal().await;
         if let Err(e) = self.replica.shutdown().await {
             tracing::warn!(error = %e, "the log did not close cleanly");
-        }
-    }
-
-    /// Waits until an entry can be committed here, at most `request_timeout`; the failure says why not.
-    pub(crate) async fn wait_active(&self) -> Result<(), Failure> {
-        let mut leads = self.replica.leadership();
-        if *leads.borrow() {
-            return Ok(());
-        }
-        if let Some(failure) = self.replica.status().failure {
-            tracing::error!(failure, "storage has failed; this node serves nothing until it is restarted");
-            return Err(Failure::new(crate::FailureKind::Unavailable, "storage has failed on this node"));
-        }
-        let limit = self.config.request_timeout.min(std::time::Duration::from_secs(10));
-        match tokio::time::timeout(limit, leads.wait_for(|l| *l)).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Failure::new(crate::FailureKind::Unavailable, "no active Vault instance found")),
         }
     }
 }

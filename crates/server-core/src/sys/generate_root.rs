@@ -83,7 +83,7 @@ fn cancel<'a>(engine: &'a SystemEngine, _: &'a mut Call<'_>) -> BoxFuture<'a, Ou
 }
 
 /// A request that runs anew after a conflict must not count its share twice: it gets the answer it had.
-async fn once(engine: &SystemEngine, id: &str, run: impl AsyncFnOnce() -> Outcome) -> Outcome {
+pub(super) async fn once(engine: &SystemEngine, id: &str, run: impl AsyncFnOnce() -> Outcome) -> Outcome {
     if !id.is_empty() {
         let held = engine.memory.ceremony.lock();
         if let Some((_, body)) = held.as_ref().filter(|(of, _)| of == id) {
@@ -101,7 +101,7 @@ fn shown(outcome: Result<GenerateRootStatus, CeremonyError>) -> Outcome {
     outcome.map_err(|e| refused(&e)).and_then(|status| bare_json(&status, 200)).map(Some)
 }
 
-fn refused(error: &CeremonyError) -> EngineError {
+pub(super) fn refused(error: &CeremonyError) -> EngineError {
     let failure = error.failure();
     let text = failure.errors.into_iter().next().unwrap_or_default();
     match failure.kind {
@@ -112,7 +112,7 @@ fn refused(error: &CeremonyError) -> EngineError {
 }
 
 /// A field of a hard-coded handler: its name in any case, `null` as absent, no other type.
-fn text<'d>(data: &'d Map, name: &str) -> Result<&'d str, EngineError> {
+pub(super) fn text<'d>(data: &'d Map, name: &str) -> Result<&'d str, EngineError> {
     match data.iter().find(|(k, v)| k.eq_ignore_ascii_case(name) && !v.is_null()) {
         None => Ok(""),
         Some((_, value)) => value.as_str().ok_or_else(|| {

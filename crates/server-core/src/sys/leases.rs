@@ -18,7 +18,7 @@ use super::SystemEngine;
 use super::support::{as_invalid, uncommitted};
 use crate::core::{Core, OpenCore};
 use crate::expiry::revoke_lease;
-use crate::finish::REVOKE_STEPS;
+use crate::finish::{REVOKE_STEPS, not_renewed};
 
 /// Leases taken from the index in one go by a revocation of a prefix.
 const ROUND: usize = 256;
@@ -156,20 +156,8 @@ fn renew<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a, 
         let Some(mounted) = router.by_accessor(&lease.mount_accessor) else {
             return Err(EngineError::invalid("failed to renew entry: the engine of this lease is not mounted"));
         };
-        let prefix = mounted.entry.data_prefix();
-        let mut inner = Call {
-            request: call.request,
-            operation: Operation::Renew,
-            path: "",
-            fields: Fields::default(),
-            view: call.view.below(&prefix),
-            mount: &mounted.facts,
-            caller: call.caller,
-            now: call.now,
-            entropy: call.entropy,
-            system: call.system,
-        };
-        let answer = mounted.backend.renew_secret(&mut inner, &lease.internal).await.map_err(as_invalid)?;
+        let mut inner = call.within(Operation::Renew, &mounted.facts, &mounted.entry.data_prefix());
+        let answer = mounted.backend.renew_secret(&mut inner, &lease.internal).await.map_err(|e| as_invalid(not_renewed(e)))?;
         let mut response = answer.unwrap_or_default();
         let wish = response.secret.as_deref().map_or_else(Extension::default, |s| Extension {
             ttl: s.ttl,

@@ -14,6 +14,7 @@ use crate::mounts::Router;
 pub(crate) mod audit;
 
 // Seal, leases, wrapping, audit and the server's own affairs.
+mod break_glass;
 mod config;
 mod generate_root;
 mod host;
@@ -75,6 +76,7 @@ impl SystemEngine {
             audit::routes,
             seal::routes,
             generate_root::routes,
+            break_glass::routes,
             wrapping::routes,
             leases::routes,
             locked_users::routes,

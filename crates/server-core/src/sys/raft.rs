@@ -1,7 +1,6 @@
-//! `sys/storage/raft/*` as one node answers them (contract §2.3, §9).
+//! `sys/storage/raft/*` (contract §2.3, §9). What changes or judges the membership is the leader's; the edge passes it on.
 //!
-//! Deliberately absent: other nodes. A challenge is given out and its answer checked, but there is no transport by which a node
-//! could then join, so a right answer is refused as well, in words.
+//! Deliberately absent: what joining and membership are (`cluster`), joining while sealed (`server-http`).
 
 use std::time::Duration;
 
@@ -9,25 +8,17 @@ use api_types::{Operation, duration};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use engine::{BoxFuture, Call, EngineError, Field, FieldKind, Kind, Outcome, Response, Route, Stream};
-use replication::Peer;
-use secret::{SecretBytes, SystemEntropy};
-use serde::{Deserialize, Serialize};
+use secret::SystemEntropy;
 use serde_json::{Value, json};
+use storage::TxnError;
 
 use super::SystemEngine;
 use super::snapshot::{self, Snapshot};
 use super::support::bare_json;
+use crate::cluster::autopilot::{CONFIGURATION_ROW, Configuration, Judged};
+use crate::cluster::{HostError, Joiner};
 use crate::core::Core;
 
-const AUTOPILOT_ROW: &str = "core/raft/autopilot/configuration";
-/// Nodes that may be in the middle of joining. Anybody can ask for a challenge, so there is a bound.
-const CHALLENGES_MAX: usize = 64;
-/// Longest name of a node that is remembered.
-const SERVER_ID_MAX_BYTES: usize = 256;
-/// Random bytes of a challenge.
-const CHALLENGE_BYTES: usize = 16;
-/// What a challenge is sealed for.
-const CHALLENGE_CONTEXT: &str = "raft-challenge";
 /// Dead servers are not cleaned up with fewer voters than this.
 const MIN_QUORUM: i64 = 3;
 /// Shortest silence after which a server may count as dead.
@@ -37,9 +28,14 @@ const SERVER: &[Field] = &[
     Field::new("server_id", FieldKind::String, "Name of the node."),
     Field::new("dr_operation_token", FieldKind::String, "Accepted; there is no disaster recovery replication."),
 ];
+const CHALLENGE: &[Field] = &[
+    Field::new("server_id", FieldKind::String, "Name of the node."),
+    Field::new("with_root_key", FieldKind::Bool, "Also give the root key as it is stored, and where this node is."),
+];
 const ANSWER: &[Field] = &[
     Field::new("server_id", FieldKind::String, "Name of the node."),
     Field::new("answer", FieldKind::String, "The opened challenge, in base64."),
+    Field::new("statement", FieldKind::String, "What the node says of itself, sealed under the root key, in base64."),
     Field::new("cluster_addr", FieldKind::String, "host:port of the node."),
     Field::new("non_voter", FieldKind::Bool, "Whether it only learns."),
     Field::new("sdk_version", FieldKind::String, "Version of the node."),
@@ -75,14 +71,18 @@ pub(crate) fn routes() -> Vec<Route<SystemEngine>> {
             "Show them.",
             configuration,
         ),
-        Route::new("storage/raft/remove-peer", SERVER, "Removes a node.").on(Operation::Update, "Remove a node.", remove_peer),
+        Route::new("storage/raft/remove-peer", SERVER, "Removes a node.").on_async(
+            Operation::Update,
+            "Remove a node.",
+            remove_peer,
+        ),
         Route::new("storage/raft/join", JOIN, "Joins a cluster.").on(Operation::Update, "Join.", join),
-        Route::new("storage/raft/bootstrap/challenge", SERVER, "Gives a joining node a challenge.").on(
+        Route::new("storage/raft/bootstrap/challenge", CHALLENGE, "Gives a joining node a challenge.").on(
             Operation::Update,
             "Ask for a challenge.",
             challenge,
         ),
-        Route::new("storage/raft/bootstrap/answer", ANSWER, "Takes a joining node's answer.").on(
+        Route::new("storage/raft/bootstrap/answer", ANSWER, "Takes a joining node's answer.").on_async(
             Operation::Update,
             "Answer the challenge.",
             answer,
@@ -128,17 +128,17 @@ fn configuration(engine: &SystemEngine, _: &mut Call<'_>) -> Outcome {
     Ok(Some(Response::json(json!({ "config": { "index": status.membership_index, "servers": servers } }))))
 }
 
-fn remove_peer(engine: &SystemEngine, call: &mut Call<'_>) -> Outcome {
-    let id = call.fields.str("server_id");
-    if id.is_empty() {
-        return Err(EngineError::invalid("no server id provided"));
-    }
-    let core = engine.core()?;
-    in_use(&core)?;
-    if core.replica().status().peers.iter().any(|p| p.node_id == id) {
-        return Err(EngineError::invalid("the only node of a cluster cannot be removed"));
-    }
-    Ok(None)
+/// The leader takes itself out only after another node has taken over, which then takes it out when it is asked again.
+fn remove_peer<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        let id = call.fields.str("server_id");
+        if id.is_empty() {
+            return Err(EngineError::invalid("no server id provided"));
+        }
+        let core = engine.core()?;
+        in_use(&core)?;
+        core.take_out(id).await.map(|_| None)
+    })
 }
 
 /// A node that serves requests belongs to a cluster already; Vault says the same of it.
@@ -150,91 +150,51 @@ fn join(engine: &SystemEngine, _: &mut Call<'_>) -> Outcome {
     bare_json(&json!({ "joined": true }), 200).map(Some)
 }
 
+/// Over HTTP the edge asks the core itself (`server-http`), so that it works while nobody leads.
 fn challenge(engine: &SystemEngine, call: &mut Call<'_>) -> Outcome {
-    let id = call.fields.str("server_id");
-    if id.is_empty() {
-        return Err(EngineError::invalid("no server id provided"));
-    }
-    if id.len() > SERVER_ID_MAX_BYTES {
-        return Err(EngineError::invalid("server id exceeds max length"));
-    }
-    let (core, open) = engine.opened()?;
-    in_use(&core)?;
-    let config = core.sealed.config().ok().flatten().ok_or_else(|| EngineError::internal("internal error"))?;
-    let mut pending = engine.memory.challenges.lock();
-    if pending.len() >= CHALLENGES_MAX && !pending.contains_key(id) {
-        return Err(EngineError::Limited("too many raft challenges in flight".into()));
-    }
-    let expected = SecretBytes::new(call.entropy.bytes(CHALLENGE_BYTES)?);
-    let sealed = open
-        .barrier
-        .seal_bytes(CHALLENGE_CONTEXT, expected.expose(), call.entropy)
-        .map_err(|_| EngineError::internal("internal error"))?;
-    pending.insert(id.to_owned(), expected);
-    Ok(Some(Response::json(json!({
-        "challenge": BASE64_STANDARD.encode(sealed),
-        "seal_config": {
-            "type": config.seal_type,
-            "secret_shares": config.secret_shares,
-            "secret_threshold": config.secret_threshold,
-            "pgp_keys": null,
-            "nonce": "",
-            "backup": false,
-            "stored_shares": config.stored_shares,
-            "name": "",
-        },
-    }))))
+    let with_root_key = call.fields.bool("with_root_key").unwrap_or(false);
+    let from = call.request.connection.remote_addr;
+    let data = engine.core()?.challenge(call.fields.str("server_id"), with_root_key, from).map_err(refused)?;
+    Ok(Some(Response::json(data)))
 }
 
-/// One answer for each challenge: it cannot be guessed at.
-fn answer(engine: &SystemEngine, call: &mut Call<'_>) -> Outcome {
-    let core = engine.core()?;
-    in_use(&core)?;
-    let fields = &call.fields;
-    for name in ["server_id", "answer", "cluster_addr"] {
-        if fields.str(name).is_empty() {
-            return Err(EngineError::Invalid(format!("no {name} provided")));
+fn answer<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        let core = engine.core()?;
+        in_use(&core)?;
+        let fields = &call.fields;
+        for name in ["server_id", "answer", "cluster_addr"] {
+            if fields.str(name).is_empty() {
+                return Err(EngineError::Invalid(format!("no {name} provided")));
+            }
         }
-    }
-    let given =
-        BASE64_STANDARD.decode(fields.str("answer")).map_err(|_| EngineError::invalid("could not base64 decode answer"))?;
-    let expected = engine.memory.challenges.lock().remove(fields.str("server_id"));
-    let expected = expected.ok_or_else(|| EngineError::invalid("no expected answer for the server id provided"))?;
-    if !expected.ct_eq(&given) {
-        return Err(EngineError::invalid("invalid answer given"));
-    }
-    Err(EngineError::Unavailable("this node cannot take in other nodes".into()))
+        let decoded = |name: &str| BASE64_STANDARD.decode(fields.str(name));
+        let given = decoded("answer").map_err(|_| EngineError::invalid("could not base64 decode answer"))?;
+        let statement = decoded("statement").map_err(|_| EngineError::invalid("could not base64 decode statement"))?;
+        let statement = Some(statement.as_slice()).filter(|s| !s.is_empty());
+        let joiner = Joiner { server_id: fields.str("server_id"), answer: &given, statement };
+        let admitted = core.admit_node(joiner).await.map_err(refused)?;
+        let peer = |(id, address, voter): &(String, String, bool)| json!({ "id": id, "address": address, "suffrage": i32::from(!voter) });
+        Ok(Some(Response::json(json!({
+            "peers": admitted.peers.iter().map(peer).collect::<Vec<_>>(),
+            "tls_keyring": BASE64_STANDARD.encode(&admitted.keyring),
+            "autoloaded_license": "",
+        }))))
+    })
 }
 
-/// Vault's autopilot settings; durations in seconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-struct Autopilot {
-    cleanup_dead_servers: bool,
-    last_contact_threshold: u64,
-    dead_server_last_contact_threshold: u64,
-    max_trailing_logs: i64,
-    min_quorum: i64,
-    server_stabilization_time: u64,
-    disable_upgrade_migration: bool,
-}
-
-impl Default for Autopilot {
-    fn default() -> Self {
-        Self {
-            cleanup_dead_servers: false,
-            last_contact_threshold: 10,
-            dead_server_last_contact_threshold: 24 * 3600,
-            max_trailing_logs: 1000,
-            min_quorum: 0,
-            server_stabilization_time: 10,
-            disable_upgrade_migration: false,
-        }
+fn refused(error: HostError) -> EngineError {
+    match error {
+        HostError::Sealed => EngineError::Storage(TxnError::Sealed),
+        HostError::NotRaft | HostError::Invalid(_) => EngineError::Invalid(error.to_string()),
+        HostError::TooMany => EngineError::Limited(error.to_string()),
+        HostError::Unavailable(text) => EngineError::Unavailable(text),
+        HostError::Internal => EngineError::internal("internal error"),
     }
 }
 
-fn stored(call: &mut Call<'_>) -> Result<Autopilot, EngineError> {
-    Ok(call.view.get_json::<Autopilot>(AUTOPILOT_ROW)?.map(|a| Autopilot::clone(&a)).unwrap_or_default())
+fn stored(call: &mut Call<'_>) -> Result<Configuration, EngineError> {
+    Ok(call.view.get_json::<Configuration>(CONFIGURATION_ROW)?.map(|a| Configuration::clone(&a)).unwrap_or_default())
 }
 
 fn autopilot(engine: &SystemEngine, call: &mut Call<'_>) -> Outcome {
@@ -283,7 +243,7 @@ fn set_autopilot(engine: &SystemEngine, call: &mut Call<'_>) -> Outcome {
             "dead_server_last_contact_threshold should not be set to less than 1m; received: {dead}"
         )));
     }
-    call.view.put_json(AUTOPILOT_ROW, &config)?;
+    call.view.put_json(CONFIGURATION_ROW, &config)?;
     Ok(None)
 }
 
@@ -291,33 +251,39 @@ fn state(engine: &SystemEngine, _: &mut Call<'_>) -> Outcome {
     let (core, open) = engine.opened()?;
     in_use(&core)?;
     let status = core.replica().status();
-    let healthy = status.leader.is_some() && status.failure.is_none();
-    let voters: Vec<&str> = status.peers.iter().filter(|p| p.voter).map(|p| p.node_id.as_str()).collect();
-    let describe = |p: &Peer| {
+    let judged = core.judged(&open);
+    let names = |voter: bool| -> Vec<&str> {
+        judged.nodes.iter().filter(|n| n.seen.voter == voter).map(|n| n.seen.node_id.as_str()).collect()
+    };
+    let describe = |n: &Judged| {
         json!({
-            "id": p.node_id,
-            "name": p.node_id,
-            "address": p.address,
-            "node_status": "alive",
-            "last_contact": "0s",
+            "id": n.seen.node_id,
+            "name": n.seen.node_id,
+            "address": n.seen.address,
+            "node_status": if n.dead { "failed" } else { "alive" },
+            "last_contact": duration::go_string(n.silent),
             "last_term": status.term,
-            "last_index": status.last_log,
-            "healthy": healthy,
-            "stable_since": open.since.rfc3339(),
-            "status": if p.leader { "leader" } else if p.voter { "voter" } else { "non-voter" },
+            "last_index": n.seen.matched,
+            "healthy": n.healthy,
+            "stable_since": n.stable_since.rfc3339(),
+            "status": if n.seen.leader { "leader" } else if n.seen.voter { "voter" } else { "non-voter" },
             "version": core.config().version,
             "upgrade_version": core.config().version,
-            "node_type": "voter",
+            "node_type": if n.seen.barred { "non-voter" } else { "voter" },
         })
     };
-    let servers: api_types::Map = status.peers.iter().map(|p| (p.node_id.clone(), describe(p))).collect();
-    Ok(Some(Response::json(json!({
-        "healthy": healthy,
-        "failure_tolerance": voters.len().saturating_sub(1) / 2,
+    let servers: api_types::Map = judged.nodes.iter().map(|n| (n.seen.node_id.clone(), describe(n))).collect();
+    let mut data = json!({
+        "healthy": judged.healthy,
+        "failure_tolerance": judged.failure_tolerance,
         "leader": status.leader.as_ref().map(|l| l.node_id.as_str()).unwrap_or_default(),
-        "voters": voters,
+        "voters": names(true),
         "servers": servers,
-    }))))
+    });
+    if let (Some(data), false) = (data.as_object_mut(), names(false).is_empty()) {
+        data.insert("non_voters".into(), names(false).into());
+    }
+    Ok(Some(Response::json(data)))
 }
 
 fn save<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a, Outcome> {

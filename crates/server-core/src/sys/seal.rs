@@ -1,7 +1,7 @@
 //! Sealing, stepping down, the data key, and what is told of seal and nodes to callers with a token.
 //!
 //! Deliberately absent: unseal, init, rekey, seal-status, leader and health (`server-http`, without a token), rotation by itself
-//! (`seal::rotation`), and a leader that steps down in favour of another: with one node there is none.
+//! (`seal::rotation`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use storage::Changeset;
 use super::SystemEngine;
 use super::support::{bare_json, uncommitted};
 use crate::core::{CONFLICTS_MAX, CommitError, Core};
+use crate::standby::NOT_ON_STANDBY;
 
 /// Bounds of `max_operations` (contract §2.2): below a million a busy server rotates all the time; the upper one is the bound
 /// for random nonces.
@@ -32,7 +33,7 @@ const ROTATION: &[Field] = &[
 pub(crate) fn routes() -> Vec<Route<SystemEngine>> {
     vec![
         Route::new("seal", &[], "Seals the server.").on_async(Operation::Update, "Seal the server.", seal),
-        Route::new("step-down", &[], "Gives up leadership.").on(Operation::Update, "Give up leadership.", step_down),
+        Route::new("step-down", &[], "Gives up leadership.").on_async(Operation::Update, "Give up leadership.", step_down),
         Route::new("rotate", &[], "Rotates the data key.").on_async(Operation::Update, "Rotate the data key.", rotate),
         Route::new("rotate/config", ROTATION, "Configures the automatic rotation of the data key.")
             .on(Operation::Read, "Read the configuration.", rotation)
@@ -49,14 +50,21 @@ pub(crate) fn routes() -> Vec<Route<SystemEngine>> {
 
 fn seal<'a>(engine: &'a SystemEngine, _call: &'a mut Call<'_>) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
-        engine.core()?.seal().await;
+        let core = engine.core()?;
+        if !core.leads() {
+            return Err(EngineError::internal(NOT_ON_STANDBY));
+        }
+        core.seal().await;
         Ok(None)
     })
 }
 
-/// With one node the leader leads again at once, so nothing is to be done.
-fn step_down(_: &SystemEngine, _: &mut Call<'_>) -> Outcome {
-    Ok(None)
+/// A node that nobody can take over from leads on; that is no failure, as in Vault.
+fn step_down<'a>(engine: &'a SystemEngine, _: &'a mut Call<'_>) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move {
+        engine.core()?.give_up_lead().await;
+        Ok(None)
+    })
 }
 
 fn rotate<'a>(engine: &'a SystemEngine, call: &'a mut Call<'_>) -> BoxFuture<'a, Outcome> {
@@ -125,21 +133,24 @@ fn key_status(engine: &SystemEngine, _: &mut Call<'_>) -> Outcome {
     }))))
 }
 
-fn ha_status(engine: &SystemEngine, _: &mut Call<'_>) -> Outcome {
+/// As the leader sees them; a standby passes the question on.
+fn ha_status(engine: &SystemEngine, call: &mut Call<'_>) -> Outcome {
     let core = engine.core()?;
-    let status = core.replica().status();
+    let (status, heard) = (core.replica().status(), core.replica().followers());
+    let now = call.now;
     let nodes: Vec<Value> = status
         .peers
         .iter()
         .map(|peer| {
             // Another node's host is not known here; its name in the cluster is.
-            let hostname = if peer.node_id == status.this.node_id { hostname() } else { peer.node_id.clone() };
+            let hostname = if peer.raft_id == status.this.raft_id { hostname() } else { peer.node_id.clone() };
+            let ago = heard.iter().find(|f| f.raft_id == peer.raft_id).and_then(|f| f.last_contact);
             json!({
                 "hostname": hostname,
                 "api_address": peer.api_addr,
                 "cluster_address": core.cluster_url(&peer.address),
                 "active_node": peer.leader,
-                "last_echo": null,
+                "last_echo": ago.map(|ago| now.minus(ago).rfc3339()),
                 "echo_duration_ms": 0,
                 "clock_skew_ms": 0,
                 "version": core.config().version,
@@ -157,9 +168,7 @@ pub(crate) fn hostname() -> String {
 }
 
 fn seal_backend_status(engine: &SystemEngine, _: &mut Call<'_>) -> Outcome {
-    let name = engine.core()?.seal_status().seal_type;
-    let body = json!({ "healthy": true, "backends": [{ "name": name, "healthy": true }], "fully_wrapped": true });
-    bare_json(&body, 200).map(Some)
+    bare_json(&engine.core()?.seal_backend_status(), 200).map(Some)
 }
 
 /// Proposes a new keyring by itself: it stands beside the sealed records and is in no request's transaction.

@@ -214,7 +214,7 @@ fn receive_state<R: Read>(frame: &mut FrameReader<R>, incoming: &mut Incoming) -
     let outcome = loop {
         match entry::read(&mut input, &mut buffer) {
             Ok(Some((name, value))) => {
-                public += usize::from(entry::PUBLIC.iter().any(|record| record.name() == name));
+                public += usize::from(entry::NEEDED.iter().any(|record| record.name() == name));
                 incoming.put(&name, value).map_err(|e| match e {
                     StoreError::Corrupt { .. } => EngineError::invalid("failed to read snapshot: a record is too large"),
                     e => internal(&e),
@@ -226,7 +226,7 @@ fn receive_state<R: Read>(frame: &mut FrameReader<R>, incoming: &mut Incoming) -
     };
     let sum = hex::encode(input.sum.finalize());
     match outcome {
-        Ok(()) if public == entry::PUBLIC.len() => Ok(sum),
+        Ok(()) if public == entry::NEEDED.len() => Ok(sum),
         Ok(()) => Err(EngineError::invalid("failed to read snapshot: it holds no keys")),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(EngineError::Invalid(format!("failed to read snapshot: {e}"))),
         Err(e) => Err(EngineError::Invalid(frame.blame(e).to_string())),

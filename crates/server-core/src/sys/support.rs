@@ -1,20 +1,16 @@
 //! What several groups of `sys/` share: raw replies, errors of commits, and what the engine remembers between requests.
 
-use std::collections::BTreeMap;
-
 use engine::{EngineError, Kind, Response};
 use parking_lot::Mutex;
 use secret::SecretBytes;
 use serde::Serialize;
 
 use crate::core::CommitError;
-use crate::pipeline::STORAGE_FULL;
+use crate::pipeline::{STORAGE_FULL, UNKNOWN_FATE};
 
 /// Kept in memory for as long as the server is unsealed.
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// Answers expected from nodes that want to join, by the name they gave.
-    pub(crate) challenges: Mutex<BTreeMap<String, SecretBytes>>,
     /// The request that rotated the key last: run anew after a conflict, it must not rotate again.
     pub(crate) rotated_by: Mutex<String>,
     /// The last step of a root token's making: the request's id and its answer.
@@ -50,10 +46,11 @@ pub(crate) fn uncommitted(error: CommitError) -> EngineError {
     match error {
         CommitError::Work(e) => e,
         CommitError::Propose(P::NotLeader { .. } | P::Shutdown) => {
-            EngineError::Unavailable("no active Vault instance found".into())
+            EngineError::Unavailable(crate::standby::NO_LEADER.into())
         }
         CommitError::Contended => EngineError::Unavailable("overloaded, try again later".into()),
         CommitError::Propose(P::Full(_)) => EngineError::Unavailable(STORAGE_FULL.into()),
+        CommitError::Propose(P::Unknown) => EngineError::Unavailable(UNKNOWN_FATE.into()),
         CommitError::Propose(e @ P::TooLarge { .. }) => EngineError::Invalid(e.to_string()),
         CommitError::Propose(_) | CommitError::Barrier(_) => {
             tracing::error!(error = %error, "a change could not be committed");

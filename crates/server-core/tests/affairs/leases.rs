@@ -90,7 +90,7 @@ async fn a_lease_is_shown_renewed_and_revoked() {
     assert_eq!(seen.body["lease_duration"], 9000, "capped by issue and maximum");
     wishes.broken.store(true, Ordering::SeqCst);
     let seen = post(&s, "sys/leases/renew", json!({ "lease_id": id })).await;
-    assert_eq!((seen.status, seen.error()), (400, "backend is away"));
+    assert_eq!((seen.status, seen.error()), (400, "failed to renew entry: backend is away"));
     let seen = post(&s, "sys/leases/revoke", json!({ "lease_id": id })).await;
     assert_eq!((seen.status, seen.error()), (400, "failed to revoke entry: backend is away"));
     assert_eq!(lookup(&s, &id).await.status, 200, "kept for another attempt");

@@ -7,6 +7,7 @@ mod common;
 
 mod audit;
 mod config;
+mod identity;
 mod leases;
 mod lessor;
 mod listing;
@@ -14,6 +15,7 @@ mod locked_users;
 mod misc;
 mod quotas;
 mod raft;
+mod scale;
 mod seal;
 mod snapshot;
 mod tools;

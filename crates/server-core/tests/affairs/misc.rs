@@ -138,3 +138,23 @@ async fn the_document_shows_what_the_token_reaches() {
     let generic = ask(&s, Read, path, json!({ "generic_mount_paths": "true" }), &s.root).await;
     assert!(paths(&generic).iter().any(|p| p.starts_with("/{my_kv_mount_path}/")));
 }
+
+/// What an engine never sees it cannot give away: headers carry credentials meant for others.
+#[tokio::test]
+async fn an_engine_sees_the_headers_that_its_mount_lets_through() {
+    let mut registry = registry();
+    registry.secrets.insert("lessor", Arc::new(|_| Arc::new(crate::lessor::Lessor::new(Arc::default()))));
+    let s = Server::start_with(registry, CoreConfig::default()).await;
+    assert_eq!(post(&s, "sys/mounts/echo", json!({ "type": "lessor" })).await.status, 204);
+    let headers = async || {
+        let mut asked = request(Read, "echo/headers", Value::Null, &s.root);
+        for name in ["authorization", "x-custom", "cookie"] {
+            asked.headers.insert(name.into(), vec![format!("{name} 1"), format!("{name} 2")]);
+        }
+        send(&s, asked).await.data().clone()
+    };
+    assert_eq!(headers().await, json!({}));
+    let tune = json!({ "passthrough_request_headers": ["X-Custom", "Absent"] });
+    assert_eq!(post(&s, "sys/mounts/echo/tune", tune).await.status, 204);
+    assert_eq!(headers().await, json!({ "x-custom": ["x-custom 1", "x-custom 2"] }));
+}

@@ -1,6 +1,7 @@
 //! The configuration file, HCL or JSON, as Vault's (contract §8): read into plain values, checked once, with the key and place at
 //! fault in every message. Unknown keys are warned of by name and do not stop the server.
 
+mod cluster;
 mod listener;
 mod lockout;
 mod read;
@@ -11,7 +12,9 @@ use std::time::Duration;
 
 use hcl1::Object;
 use serde_json::{Value, json};
+use server_core::Target;
 
+pub use cluster::Addresses;
 pub use listener::ListenerConfig;
 pub use read::ConfigError;
 use read::Reader;
@@ -32,6 +35,8 @@ pub struct Config {
     pub cluster_addr: String,
     /// `cluster_name`.
     pub cluster_name: String,
+    /// `disable_clustering`: no cluster port, and so no other nodes.
+    pub disable_clustering: bool,
     /// `default_lease_ttl`.
     pub default_lease_ttl: Duration,
     /// `max_lease_ttl`.
@@ -79,6 +84,10 @@ pub enum StorageConfig {
         trailing_logs: Option<u64>,
         /// `snapshot_threshold`.
         snapshot_threshold: Option<u64>,
+        /// `retry_join` stanzas.
+        retry_join: Vec<Target>,
+        /// `retry_join_as_non_voter`.
+        joins_as_non_voter: bool,
     },
     /// Forgotten at the end.
     Memory,
@@ -237,9 +246,10 @@ impl Config {
             listeners,
             seals,
             lockout,
-            api_addr: env_or("VAULT_API_ADDR", root.text("api_addr")?),
+            api_addr: env_or("VAULT_API_ADDR", Some(env_or("VAULT_REDIRECT_ADDR", root.text("api_addr")?))),
             cluster_addr: env_or("VAULT_CLUSTER_ADDR", root.text("cluster_addr")?),
             cluster_name: root.text("cluster_name")?.unwrap_or_default(),
+            disable_clustering: root.flag("disable_clustering")?.unwrap_or(false),
             default_lease_ttl: default_ttl.filter(|d| !d.is_zero()).unwrap_or(month),
             max_lease_ttl: max_ttl.filter(|d| !d.is_zero()).unwrap_or(month),
             configured_ttls: (default_ttl.unwrap_or_default().as_secs(), max_ttl.unwrap_or_default().as_secs()),
@@ -300,7 +310,7 @@ impl Config {
             "raw_storage_endpoint": self.raw_storage_endpoint, "introspection_endpoint": self.introspection_endpoint,
             "listeners": listeners,
             "seals": seal::sanitized(&self.seals),
-            "storage": { "type": storage_type, "redirect_addr": self.api_addr, "cluster_addr": self.cluster_addr, "disable_clustering": false },
+            "storage": { "type": storage_type, "redirect_addr": self.api_addr, "cluster_addr": self.cluster_addr, "disable_clustering": self.disable_clustering },
         })
     }
 }
@@ -349,15 +359,16 @@ fn storage(root: &mut Reader<'_>) -> Result<StorageConfig, ConfigError> {
                 "sled" => Engine::Sled,
                 other => return Err(ConfigError::Invalid(format!("storage.raft.engine {other:?} is neither fjall nor sled"))),
             };
-            if block.body.items.iter().any(|i| i.is("retry_join")) {
-                r.warn("storage.raft.retry_join is ignored: this version runs one node");
-            }
+            let retry_join = cluster::retry_join(&mut r)?;
+            let as_non_voter = env_or("VAULT_RAFT_RETRY_JOIN_AS_NON_VOTER", r.text_of_flag("retry_join_as_non_voter")?);
             let config = StorageConfig::Raft {
                 path: PathBuf::from(path),
                 node_id: env_or("VAULT_RAFT_NODE_ID", r.text("node_id")?),
                 engine,
                 trailing_logs: r.number("trailing_logs")?.filter(|n| *n > 0),
                 snapshot_threshold: r.number("snapshot_threshold")?.filter(|n| *n > 0),
+                retry_join,
+                joins_as_non_voter: cluster::is_on("VAULT_RAFT_RETRY_JOIN_AS_NON_VOTER", &as_non_voter)?,
             };
             let unknown_keys: Vec<String> = block.body.unknown_keys(RAFT).map(|k| unknown("storage.raft.", k)).collect();
             let warnings = r.into_warnings();

@@ -77,6 +77,11 @@ impl<'a> Reader<'a> {
         value.map(Some).ok_or_else(|| self.wrong(name, node, "true or false"))
     }
 
+    /// A flag as text, for where the environment wins.
+    pub(super) fn text_of_flag(&mut self, name: &str) -> Result<Option<String>, ConfigError> {
+        Ok(self.flag(name)?.map(|on| on.to_string()))
+    }
+
     pub(super) fn number(&mut self, name: &str) -> Result<Option<u64>, ConfigError> {
         let Some(node) = self.object.attribute(name) else { return Ok(None) };
         match &node.kind {

@@ -79,6 +79,9 @@ pub struct SealStatus {
     /// `shamir` with an auto-seal.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub recovery_seal_type: String,
+    /// Only where break-glass shares were issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
     /// Kind of storage.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub storage_type: String,
@@ -88,6 +91,20 @@ pub struct SealStatus {
     /// What the operator should know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<String>>,
+}
+
+/// Break-glass shares, as `sys/seal-status` tells of them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BreakGlass {
+    /// Shares needed.
+    pub t: u64,
+    /// Shares made.
+    pub n: u64,
+    /// Shares given so far.
+    pub progress: u64,
+    /// Id of this attempt.
+    pub nonce: String,
 }
 
 /// `sys/leader`.
@@ -174,6 +191,12 @@ fn rows(seal: &SealStatus, leader: &Leader) -> Vec<(&'static str, String)> {
     if seal.sealed {
         out.push(("Unseal Progress", format!("{}/{}", seal.progress, seal.t)));
         out.push(("Unseal Nonce", seal.nonce.clone()));
+    }
+    if let Some(glass) = &seal.break_glass {
+        out.push(("Break-Glass Shares", format!("{} of {}", glass.t, glass.n)));
+        if seal.sealed {
+            out.push(("Break-Glass Progress", format!("{}/{}", glass.progress, glass.t)));
+        }
     }
     if seal.migration {
         out.push(("Seal Migration in Progress", "true".to_owned()));

@@ -30,6 +30,9 @@ static RECOVERY: FlagSet = FlagSet {
         int("recovery-shares", "How many shares the recovery key is split into.").or("5"),
         int("recovery-threshold", "How many recovery shares are needed.").or("3"),
         list("recovery-pgp-keys", "Like -pgp-keys, for the recovery shares."),
+        int("break-glass-shares", "Also make this many shares that unseal when the seal is gone. None unless asked for."),
+        int("break-glass-threshold", "How many break-glass shares are needed."),
+        list("break-glass-pgp-keys", "Like -pgp-keys, for the break-glass shares."),
     ],
 };
 
@@ -65,6 +68,9 @@ fn run(s: &mut Session<'_, '_>) -> Outcome {
         recovery_keys_hex: keys.recovery_keys.clone().unwrap_or_default(),
         recovery_keys_shares: if recovery { number("recovery_shares") } else { 0 },
         recovery_keys_threshold: if recovery { number("recovery_threshold") } else { 0 },
+        break_glass_keys_b64: keys.break_glass_keys_base64.clone().unwrap_or_default(),
+        break_glass_keys_hex: keys.break_glass_keys.clone().unwrap_or_default(),
+        break_glass_keys_threshold: number("break_glass_threshold"),
         root_token: keys.root_token.clone(),
     };
     let program = s.host.program.clone();
@@ -109,7 +115,16 @@ fn body(s: &mut Session<'_, '_>) -> Result<Map, Failure> {
         "root_token_pgp_key": root_key,
     });
     match body {
-        Value::Object(map) => Ok(map),
+        Value::Object(mut map) => {
+            let glass = pgp::load(&s.all("break-glass-pgp-keys"))?;
+            // Other servers than ours do not know these.
+            if s.given("break-glass-shares").is_some() || s.given("break-glass-threshold").is_some() || !glass.is_empty() {
+                map.insert("break_glass_shares".into(), s.int("break-glass-shares").into());
+                map.insert("break_glass_threshold".into(), s.int("break-glass-threshold").into());
+                map.insert("break_glass_pgp_keys".into(), glass.into());
+            }
+            Ok(map)
+        }
         _ => Ok(Map::new()),
     }
 }
@@ -121,6 +136,8 @@ struct Keys {
     keys_base64: Option<Vec<String>>,
     recovery_keys: Option<Vec<String>>,
     recovery_keys_base64: Option<Vec<String>>,
+    break_glass_keys: Option<Vec<String>>,
+    break_glass_keys_base64: Option<Vec<String>>,
     root_token: String,
 }
 
@@ -135,6 +152,12 @@ struct Printed {
     recovery_keys_hex: Vec<String>,
     recovery_keys_shares: i64,
     recovery_keys_threshold: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    break_glass_keys_b64: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    break_glass_keys_hex: Vec<String>,
+    #[serde(skip)]
+    break_glass_keys_threshold: i64,
     root_token: String,
 }
 
@@ -145,6 +168,9 @@ fn words(p: &Printed, program: &str) -> String {
     }
     for (i, key) in p.recovery_keys_b64.iter().enumerate() {
         out.push_str(&format!("Recovery Key {}: {key}\n", i + 1));
+    }
+    for (i, key) in p.break_glass_keys_b64.iter().enumerate() {
+        out.push_str(&format!("Break-Glass Key {}: {key}\n", i + 1));
     }
     out.push_str(&format!("\nInitial Root Token: {}\n", p.root_token));
     if p.unseal_keys_b64.is_empty() {
@@ -164,6 +190,13 @@ fn words(p: &Printed, program: &str) -> String {
             "\nRecovery key initialized with {} key shares and a key threshold of {}. Please\nsecurely distribute the key shares \
              printed above.",
             p.recovery_keys_shares, p.recovery_keys_threshold
+        ));
+    }
+    if !p.break_glass_keys_b64.is_empty() {
+        out.push_str(&format!(
+            "\n\nAny {} of the break-glass keys open the server without its seal, with\n\"operator unseal -break-glass\". Keep them \
+             as you would unseal keys.",
+            p.break_glass_keys_threshold
         ));
     }
     out.trim_end_matches('\n').to_owned()

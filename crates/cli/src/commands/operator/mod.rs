@@ -1,5 +1,6 @@
 //! Commands for those who run a server.
 
+pub mod break_glass;
 pub mod diagnose;
 pub mod generate_root;
 pub mod init;

@@ -24,7 +24,8 @@ static COMMON: FlagSet = FlagSet {
         text("nonce", "The nonce of the rekey; needed with a share as argument."),
         PGP_KEYS,
         switch("require-verification", "Keep the old shares in force until the new ones were given back once."),
-        text("target", "\"barrier\" or \"recovery\".").or("barrier"),
+        text("target", "\"barrier\", \"recovery\" or \"break-glass\"; the last needs recovery shares, and a token.")
+            .or("barrier"),
     ],
 };
 static BACKUP: FlagSet = FlagSet {
@@ -62,14 +63,20 @@ struct Target {
 const BARRIER: Target = Target { base: "sys/rekey", backup: "sys/rekey/backup", word: "unseal" };
 const RECOVERY: Target = Target { base: "sys/rekey-recovery-key", backup: "sys/rekey/recovery-key-backup", word: "recovery" };
 
+const BREAK_GLASS: Target = Target { base: "sys/rekey-break-glass", backup: "", word: "break-glass" };
+
 fn run(s: &mut Session<'_, '_>) -> Outcome {
     s.expect_at_most(1)?;
     let target = match s.text("target").to_lowercase().trim() {
         "barrier" => BARRIER,
         "recovery" | "hsm" => RECOVERY,
+        "break-glass" => BREAK_GLASS,
         other => return Err(Failure::Local(format!("Unknown target: {other}"))),
     };
     let verify = s.on("verify");
+    if target.backup.is_empty() && (s.on("backup-delete") || s.on("backup-retrieve")) {
+        return Err(Failure::Local("break-glass keys are not kept on the server".to_owned()));
+    }
     if s.on("backup-delete") {
         s.call(&Request::delete(target.backup)).doing("deleting stored keys")?;
         s.say("Success! Delete stored keys (if they existed)")?;
@@ -102,7 +109,7 @@ fn status(s: &mut Session<'_, '_>, target: Target, verify: bool) -> Result<Map, 
 
 fn init(s: &mut Session<'_, '_>, target: Target) -> Outcome {
     let keys = pgp::load(&s.all("pgp-keys"))?;
-    if s.format == Format::Table && keys.is_empty() {
+    if s.format == Format::Table && keys.is_empty() && !target.backup.is_empty() {
         s.warn(
             "WARNING! If you lose the keys after they are returned, there is no recovery.\nConsider canceling this operation and \
              re-initializing with the -pgp-keys flag\nto protect the returned unseal keys along with -backup to allow recovery of\n\
@@ -236,6 +243,13 @@ fn new_keys(answer: &Map, started: &Map, target: Target, program: &str) -> Strin
         return out;
     }
     let (n, t) = (cell(started, "n"), cell(started, "t"));
+    if target.backup.is_empty() {
+        out.push_str(&format!(
+            "\n\nThese {n} break-glass keys are in force. Any {t} of them open the server without\nits seal: \"{program} operator \
+             unseal -break-glass\". Earlier ones open nothing any more."
+        ));
+        return out;
+    }
     out.push_str(&format!(
         "\n\nVault {} keys rekeyed with {n} key shares and a key threshold of {t}. Please\nsecurely distribute the key shares printed \
          above. When Vault is re-sealed,\nrestarted, or stopped, you must supply at least {t} of these keys to unseal it\nbefore it \

@@ -14,6 +14,7 @@ static OPTIONS: FlagSet = FlagSet {
     title: "Command Options",
     flags: &[
         switch("reset", "Forget the shares that were given so far."),
+        switch("break-glass", "The share is a break-glass share: the seal is not asked. Must be given with every share."),
         switch("migrate", "The share is for a migration to another seal. Must be given with every share."),
     ],
 };
@@ -46,7 +47,10 @@ fn run(s: &mut Session<'_, '_>) -> Outcome {
     if key.is_empty() {
         return Err(Failure::Local("Unseal key must not be empty".to_owned()));
     }
-    let body = json!({ "key": key.expose(), "reset": false, "migrate": s.on("migrate") });
+    let mut body = json!({ "key": key.expose(), "reset": false, "migrate": s.on("migrate") });
+    if let (true, Some(members)) = (s.on("break-glass"), body.as_object_mut()) {
+        members.insert("break_glass".into(), true.into());
+    }
     let status: SealStatus = s.json(&Request::put("sys/unseal").without_token().json(&body)).doing("unsealing")?;
     status::show(s, status)?;
     Ok(0)

@@ -1,4 +1,6 @@
-//! `plugin list` and `plugin info`. Registering plugins is deliberately absent: the server runs none.
+//! `plugin list` and `plugin info`; `change` has the commands that change the catalog.
+
+pub mod change;
 
 use client::Request;
 use serde_json::{Value, json};

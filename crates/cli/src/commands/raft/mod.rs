@@ -4,6 +4,7 @@ pub mod autopilot;
 pub mod inspect;
 pub mod join;
 pub mod peers;
+pub mod recover;
 pub mod snapshot;
 mod snapshot_file;
 

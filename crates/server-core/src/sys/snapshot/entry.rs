@@ -1,6 +1,6 @@
 //! The records in `state.bin`: Vault's form (contract §9.4), `length (uvarint) ‖ StorageEntry`, a protobuf message of 1 key (text),
-//! 2 value (bytes) and 3 seal_wrap. A sealed name is no text, so it stands there in base64url; the three public records stand
-//! under their own names, which have a slash. Deliberately absent: versions, which belong to a log.
+//! 2 value (bytes) and 3 seal_wrap. A sealed name is no text, so it stands there in base64url; the public records stand under
+//! their own names, which have a slash. Deliberately absent: versions, which belong to a log.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -18,12 +18,13 @@ const SEAL_WRAP: u8 = 3 << 3;
 /// First byte of every sealed name.
 const SEALED: u8 = 1;
 
-pub(super) const PUBLIC: [PublicRecord; 3] = [PublicRecord::SealConfig, PublicRecord::RootKey, PublicRecord::Keyring];
+/// The public records without which nothing opens.
+pub(super) const NEEDED: [PublicRecord; 3] = [PublicRecord::SealConfig, PublicRecord::RootKey, PublicRecord::Keyring];
 
 /// Writes a record.
 pub(super) fn write(out: &mut dyn Write, name: &[u8], value: &[u8]) -> io::Result<()> {
     let text;
-    let key = if PUBLIC.iter().any(|record| record.name() == name) {
+    let key = if PublicRecord::ALL.iter().any(|record| record.name() == name) {
         name
     } else {
         text = BASE64_URL_SAFE_NO_PAD.encode(name);
@@ -73,7 +74,7 @@ pub(super) fn read<'a>(input: &mut dyn Read, buffer: &'a mut Vec<u8>) -> io::Res
 }
 
 fn stored_name(key: &[u8]) -> io::Result<Vec<u8>> {
-    if PUBLIC.iter().any(|record| record.name() == key) {
+    if PublicRecord::ALL.iter().any(|record| record.name() == key) {
         return Ok(key.to_vec());
     }
     BASE64_URL_SAFE_NO_PAD
@@ -145,11 +146,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let records = [
-            (b"core/keyring".to_vec(), b"x".to_vec()),
-            (vec![1, 0, 255, 7], vec![0; 300]),
-            ([vec![1], vec![9; 20_000]].concat(), Vec::new()),
-        ];
+        let mut records: Vec<_> = PublicRecord::ALL.map(|record| (record.name().to_vec(), b"x".to_vec())).into();
+        records.extend([(vec![1, 0, 255, 7], vec![0; 300]), ([vec![1], vec![9; 20_000]].concat(), Vec::new())]);
         let mut out = Vec::new();
         for (name, value) in &records {
             write(&mut out, name, value).unwrap();
