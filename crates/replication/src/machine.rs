@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use parking_lot::Mutex;
 use storage::{Batch, Changeset, Durability, Overlay, Space, Store, StoreError, versioned};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -21,7 +22,7 @@ use crate::log::read_meta;
 use crate::restore::{self, Token};
 use crate::runtime;
 use crate::shared::{Hold, Shared};
-use crate::snapshot::StateSnapshot;
+use crate::snapshot::{self, StateSnapshot};
 use crate::types::{Applied, LogId, Membership, Proposal, Snapshot, SnapshotMeta, StoredMembership, Ticket, TypeConfig};
 
 /// Told what changed, so that caches can drop it. Called on the thread that applies: must not block or wait.
@@ -91,6 +92,11 @@ impl Machine {
             replace_state(&*machine.store, &mark, &snapshot).map_err(|e| OpenError::Snapshot(e.to_string()))?;
             if let Err(error) = std::fs::remove_file(&path) {
                 tracing::warn!(%error, "the installed snapshot's file stays behind");
+            }
+        } else if let Some(path) = machine.install_path() {
+            // A process that ended before the old state was touched, or right after it was replaced.
+            for left in [snapshot::partial_of(&path), path] {
+                let _ = std::fs::remove_file(left); // mostly there is none
             }
         }
         machine.load()?;
@@ -203,11 +209,16 @@ impl Machine {
         let installing = Installing { at, roster: Roster::from(&meta.last_membership), restored };
         let (store, observer) = (Arc::clone(&self.store), Arc::clone(&self.observer));
         let path = self.install_path();
+        // What it came from goes when it is in the file: a store keeps in memory all that is written beside an open view.
+        let source = Mutex::new(snapshot);
         // It can be begun again at any time, also after it was carried out in part.
         let work = Arc::new(move || -> Result<(), StoreError> {
-            let snapshot = match &path {
-                Some(path) => snapshot.spool(path)?,
-                None => snapshot.clone(),
+            let snapshot = {
+                let mut source = source.lock();
+                if let Some(path) = &path {
+                    *source = source.spool(path)?;
+                }
+                source.clone()
             };
             snapshot.each(&mut |_, _| ControlFlow::Continue(()))?; // a damaged file must not cost the old state
             let mut mark = Batch::default();

@@ -218,3 +218,27 @@ impl Drop for Hold {
         self.0.holders.send_modify(|n| *n -= 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_state_waits_for_the_log_on_disk() {
+        let shared = Shared::default();
+        assert!(shared.logged(7).now_or_never().is_some_and(|l| l.is_ok()), "nobody keeps count");
+        shared.keep_count_of_log(7);
+        assert!(shared.logged(6).now_or_never().is_some_and(|l| l.is_ok()));
+        assert!(shared.logged(7).now_or_never().is_none());
+        shared.set_logged(9);
+        assert!(shared.logged(8).now_or_never().is_some_and(|l| l.is_ok()));
+        shared.set_logged(5); // truncated
+        assert!(shared.logged(5).now_or_never().is_none());
+        let (waited, ()) = tokio::join!(shared.logged(5), async { shared.set_logged(6) });
+        assert!(waited.is_ok());
+        drop(shared.fail(&StoreError::Poisoned("gone".to_owned())));
+        assert!(shared.logged(100).await.is_err(), "who waits hears of a failure");
+    }
+}

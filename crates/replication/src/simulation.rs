@@ -42,10 +42,7 @@ pub(crate) fn host() -> Option<Arc<dyn Host>> {
 }
 
 /// Runs a future, and all that replication starts from inside it, on `host`.
-pub fn on<F: Future>(host: Arc<dyn Host>, future: F) -> impl Future<Output = F::Output>
-where
-    F: Send,
-{
+pub fn on<F: Future + Send>(host: Arc<dyn Host>, future: F) -> impl Future<Output = F::Output> {
     let gated = Gated { host: Arc::clone(&host), inner: Box::pin(future) };
     HOST.scope(host, gated)
 }

@@ -96,9 +96,7 @@ impl StateSnapshot {
                 return Ok(Self::of_file(path.to_owned()));
             }
         }
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
+        let partial = partial_of(path);
         let mut out = BufWriter::new(File::create(&partial).map_err(writing)?);
         self.write_to(&mut out)?;
         let file = out.into_inner().map_err(|e| writing(e.into_error()))?;
@@ -107,6 +105,13 @@ impl StateSnapshot {
         sync_folder(path)?;
         Ok(Self::of_file(path.to_owned()))
     }
+}
+
+/// Where a file that is to be `path` lies until it is complete.
+pub(crate) fn partial_of(path: &Path) -> PathBuf {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    PathBuf::from(partial)
 }
 
 fn sync_folder(path: &Path) -> Result<(), StoreError> {

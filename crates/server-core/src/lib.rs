@@ -39,8 +39,8 @@ pub use mounts::{MountConfig, MountEntry, Mounted, Router, Table};
 pub use quota::Admission;
 pub use quotas::Verdict;
 pub use seal::{
-    CeremonyError, GenerateRootRequest, GenerateRootStatus, Health, InitOutcome, InitRequest, Leader, LeaderHeard, NodeState, RekeyRequest,
-    RekeyResult, RekeyStatus, RekeyTarget, RekeyUpdate, SealError, SealStatus, Seals, VerifyStatus, VerifyUpdate,
+    CeremonyError, GenerateRootRequest, GenerateRootStatus, Health, InitOutcome, InitRequest, Leader, LeaderHeard, NodeState,
+    RekeyRequest, RekeyResult, RekeyStatus, RekeyTarget, RekeyUpdate, SealError, SealStatus, Seals, VerifyStatus, VerifyUpdate,
     share_from_text,
 };
 pub use settings::{Cors, UiHeaders};

@@ -87,7 +87,13 @@ impl Core {
         request.data.remove("after");
         let rest = format!("{}{folder}", served.rest);
         let below = Served { operation: Operation::List, rest: &rest, ..*served };
-        let inner = Scene { open: scene.open, request: &request, headers: scene.headers, router: std::sync::Arc::clone(&scene.router), now: scene.now };
+        let inner = Scene {
+            open: scene.open,
+            request: &request,
+            headers: scene.headers,
+            router: std::sync::Arc::clone(&scene.router),
+            now: scene.now,
+        };
         let response = self.call_engine(&inner, txn, permit, &below, engine::Fields::default()).await?;
         Ok(response.map(|r| keys(&r)).unwrap_or_default())
     }

@@ -339,7 +339,8 @@ fn audit_failed(error: &audit::AuditError, series: &'static str) -> Failure {
 pub(crate) const STORAGE_FULL: &str = "the storage is full: changes are accepted again when there is room";
 
 /// The leader was lost at the worst moment. Who sent the request has to look; it is not sent again behind his back.
-pub(crate) const UNKNOWN_FATE: &str = "the leader was lost before it was known whether the change was made: look before you repeat it";
+pub(crate) const UNKNOWN_FATE: &str =
+    "the leader was lost before it was known whether the change was made: look before you repeat it";
 
 pub(crate) fn commit_failure(error: &CommitError) -> Failure {
     use replication::ProposeError as P;

@@ -90,7 +90,15 @@ impl Cluster {
         self.send_from("10.9.1.1:5555", node, method, target, headers, body).await
     }
 
-    async fn send_from(&self, from: &str, node: &Server, method: &str, target: &str, headers: &[(&str, &str)], body: Value) -> Seen {
+    async fn send_from(
+        &self,
+        from: &str,
+        node: &Server,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> Seen {
         let mut request = Request::builder().method(method).uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);

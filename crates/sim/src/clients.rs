@@ -155,11 +155,18 @@ impl Hand {
         let began = self.world.records.with(|inner| inner.history.tick());
         let replica = Arc::clone(&run.replica);
         let barrier = !self.world.options.break_it.reads_without_barrier;
+        let (world, node) = (Arc::clone(&self.world), self.node);
         let asked = on(run.machine.clone(), async move {
             if barrier {
                 replica.read_barrier().await?;
             }
-            look(&replica).map_err(|e| ProposeError::Storage(e.to_string()))
+            let seen = look(&replica).map_err(|e| ProposeError::Storage(e.to_string()))?;
+            let told = world.records.with(|inner| {
+                let told = inner.told.entry(node).or_default();
+                seen.1.iter().try_for_each(|(key, (version, _))| told.shows(node, key, *version))
+            });
+            world.records.judge(told);
+            Ok::<_, ProposeError>(seen)
         });
         let answer = tokio::select! {
             biased;
@@ -200,8 +207,6 @@ impl Hand {
                 records.note(format!("client {client}: change {id} on node {node} fails: {error}"));
                 if matches!(error, ProposeError::NotLeader { .. } | ProposeError::Uninitialized | ProposeError::TooLarge { .. }) {
                     records.with(|inner| inner.refused.push(id));
-                } else if self.world.options.break_it.unknown_is_repeated {
-                    let _what_a_bad_client_ignores = self.propose(run, patience, change.clone()).await;
                 }
                 None
             }
@@ -210,6 +215,12 @@ impl Hand {
                 None
             }
         };
+        if applied.is_none() && self.world.options.break_it.unknown_is_repeated {
+            let another = self.world.leader().and_then(|leader| self.world.run(leader));
+            if let Some(run) = another.filter(|_| !records.with(|inner| inner.refused.contains(&id))) {
+                let _what_a_bad_client_ignores = self.propose(&run, patience, change.clone()).await;
+            }
+        }
         records.with(|inner| {
             let ended = applied.map(|_| inner.history.tick());
             let what = What::Write { id, change, applied };

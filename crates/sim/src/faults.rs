@@ -74,7 +74,7 @@ impl fmt::Display for Planned {
 pub fn plan(random: &mut Random, faults: usize, chaos: Duration) -> Vec<Planned> {
     let millis = u64::try_from(chaos.as_millis()).unwrap_or(u64::MAX);
     // Some runs know only some kinds of faults, so that one kind does not drown another.
-    let kinds = random.next() | random.next();
+    let kinds = random.number() | random.number();
     let mut planned: Vec<Planned> = (0..faults)
         .map(|_| Planned {
             at: Duration::from_millis(random.below(millis)),

@@ -106,6 +106,6 @@ impl Host for Machine {
     }
 
     fn random(&self) -> u64 {
-        self.random.lock().next()
+        self.random.lock().number()
     }
 }

@@ -1,5 +1,5 @@
 //! `cargo run -p sim -- --seeds 1000000`: many seeds on all cores. `--seed N` repeats one and shows what it was like;
-//! `--from N` begins there; `--diary` prints the diary also of a run in which nothing broke.
+//! `--from N` begins there.
 
 use std::num::NonZero;
 use std::process::ExitCode;

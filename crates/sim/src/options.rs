@@ -41,7 +41,7 @@ impl Options {
     /// What a seed implies.
     #[must_use]
     pub fn of(seed: u64) -> Self {
-        let mut random = Random::new(seed ^ 0x0971_0a5);
+        let mut random = Random::new(seed ^ 0x0971_00a5);
         // Small, so that followers that were away get a snapshot.
         let snapshot_threshold = random.between(15, 120);
         Self {

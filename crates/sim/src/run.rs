@@ -91,7 +91,8 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
     let mut random = Random::new(seed);
     let plan = faults::plan(&mut random, options.faults, options.chaos);
     let failed = |broken: Broken, diary| Box::new(Failure { seed, broken, plan: plan.clone(), diary });
-    let runtime = paused(seed).map_err(|e| failed(e.to_string(), Vec::new()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.map_err(|e| failed(e.to_string(), Vec::new()))?;
     let ended = runtime.block_on(async {
         let world = World::new(seed, options.clone()).map_err(|e| (e.to_string(), Vec::new()))?;
         let healed = live(&world, &mut random, &plan).await;
@@ -109,17 +110,6 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, Box<Failure>> {
     });
     runtime.shutdown_background();
     ended.map_err(|(broken, diary)| failed(broken, diary))
-}
-
-/// tokio draws lots itself: among those who wait for the same watched value. Only a build with `--cfg tokio_unstable` lets a
-/// seed decide that too, so that a run repeats itself to the last message.
-#[expect(unexpected_cfgs, reason = "a cfg of tokio's, unknown here")]
-fn paused(seed: u64) -> std::io::Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    #[cfg(tokio_unstable)]
-    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()));
-    let _ = seed;
-    builder.enable_time().start_paused(true).build()
 }
 
 /// Founding, chaos, healing; how long the healing took.

@@ -119,7 +119,10 @@ impl World {
             (state.disk.mount(), state.pace, state.disks)
         };
         let observer = Arc::new(Watching { node, machine: Arc::clone(&machine), records: Arc::clone(&self.records) });
-        self.records.with(|inner| inner.told.insert(node, Told::default()));
+        self.records.with(|inner| {
+            let from = inner.applied.get(&node).copied().unwrap_or(0);
+            inner.told.insert(node, Told::since(from));
+        });
         let peers = Endpoint::new(Arc::clone(&self.network), node);
         let settings = self.settings(node, pace, generation);
         let opening = on(machine.clone(), Replica::open_with_peers(store as Arc<dyn Store>, settings, observer, peers));

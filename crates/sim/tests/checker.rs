@@ -1,5 +1,7 @@
 //! The checker of histories: tables by hand, and random histories against all orders tried one by one.
 
+#![expect(clippy::indexing_slicing, reason = "a test")]
+
 use proptest::prelude::*;
 use sim::checker::{Act, Call, linearizable};
 

@@ -150,13 +150,24 @@ impl<T> Receiver<T> {
 /// For openraft.
 pub struct Watch;
 
+/// [`Receiver`] by openraft's name for it.
+pub struct Seen<T>(Receiver<T>);
+
+impl<T> Clone for Seen<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 impl rt::Watch for Watch {
     type Sender<T: OptionalSend + OptionalSync> = Sender<T>;
-    type Receiver<T: OptionalSend + OptionalSync> = Receiver<T>;
+    type Receiver<T: OptionalSend + OptionalSync> = Seen<T>;
     type Ref<'a, T: OptionalSend + 'a> = Ref<'a, T>;
 
-    fn channel<T: OptionalSend + OptionalSync>(init: T) -> (Sender<T>, Receiver<T>) {
-        channel(init)
+    fn channel<T: OptionalSend + OptionalSync>(init: T) -> (Sender<T>, Seen<T>) {
+        let sender = Sender::new(init);
+        let receiver = sender.subscribe();
+        (sender, Seen(receiver))
     }
 }
 
@@ -175,21 +186,21 @@ impl<T: OptionalSend + OptionalSync> rt::WatchSender<Watch, T> for Sender<T> {
         self.inner.borrow()
     }
 
-    fn subscribe(&self) -> Receiver<T> {
-        Self::subscribe(self)
+    fn subscribe(&self) -> Seen<T> {
+        Seen(Self::subscribe(self))
     }
 }
 
-impl<T: OptionalSend + OptionalSync> rt::WatchReceiver<Watch, T> for Receiver<T> {
+impl<T: OptionalSend + OptionalSync> rt::WatchReceiver<Watch, T> for Seen<T> {
     async fn changed(&mut self) -> Result<(), rt::RecvError> {
-        Self::changed(self).await
+        self.0.changed().await
     }
 
     fn borrow_watched(&self) -> Ref<'_, T> {
-        self.inner.borrow()
+        self.0.borrow()
     }
 
     fn borrow_and_update(&mut self) -> Ref<'_, T> {
-        self.inner.borrow_and_update()
+        self.0.borrow_and_update()
     }
 }

@@ -26,9 +26,9 @@ use secret::SecretBytes;
 
 pub use break_glass::BreakGlassProgress;
 pub(crate) use ceremony::Ceremonies;
-pub(crate) use health::SealHealth;
 pub use ceremony::CeremonyError;
 pub use generate_root::{GenerateRootRequest, GenerateRootStatus};
+pub(crate) use health::SealHealth;
 pub use init::{InitOutcome, InitRequest};
 pub use outer::Seals;
 pub(crate) use rekey::Backup;

@@ -461,7 +461,9 @@ impl Core {
             return Err(CeremonyError::invalid("recovery rekeying not supported"));
         }
         if target == RekeyTarget::BreakGlass && !self.is_outer() {
-            return Err(CeremonyError::invalid("break-glass shares are for servers with an auto seal; here the unseal shares open"));
+            return Err(CeremonyError::invalid(
+                "break-glass shares are for servers with an auto seal; here the unseal shares open",
+            ));
         }
         let deciding = self.deciding_threshold().map_err(|e| CeremonyError::internal(&e))?;
         if target == RekeyTarget::BreakGlass && deciding == 0 {

@@ -45,9 +45,7 @@ pub(crate) fn uncommitted(error: CommitError) -> EngineError {
     use replication::ProposeError as P;
     match error {
         CommitError::Work(e) => e,
-        CommitError::Propose(P::NotLeader { .. } | P::Shutdown) => {
-            EngineError::Unavailable(crate::standby::NO_LEADER.into())
-        }
+        CommitError::Propose(P::NotLeader { .. } | P::Shutdown) => EngineError::Unavailable(crate::standby::NO_LEADER.into()),
         CommitError::Contended => EngineError::Unavailable("overloaded, try again later".into()),
         CommitError::Propose(P::Full(_)) => EngineError::Unavailable(STORAGE_FULL.into()),
         CommitError::Propose(P::Unknown) => EngineError::Unavailable(UNKNOWN_FATE.into()),

@@ -25,7 +25,8 @@ impl Lessor {
     pub fn new(wishes: Arc<Wishes>) -> Self {
         let routes = vec![
             Route::new("creds/{name}", &[], "").on(Operation::Read, "", |_, _| Ok(Some(leased(true)))),
-            Route::new("headers", &[], "").on(Operation::Read, "", |_, call| Ok(Some(Response::json(json!(call.request.headers))))),
+            Route::new("headers", &[], "")
+                .on(Operation::Read, "", |_, call| Ok(Some(Response::json(json!(call.request.headers))))),
             Route::new("fixed/{name}", &[], "").on(Operation::Read, "", |_, _| Ok(Some(leased(false)))),
         ];
         Self { table: PathTable::new("", routes), wishes }

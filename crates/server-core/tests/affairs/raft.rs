@@ -19,11 +19,7 @@ async fn one_node_and_no_other() {
     assert_eq!(ask(&s, Read, "sys/storage/raft/configuration", Value::Null, "").await.error(), "permission denied");
     for (body, status, text) in [
         (json!({}), 400, "no server id provided"),
-        (
-            json!({ "server_id": "node1" }),
-            500,
-            "1 error occurred:\n\t* need at least one voter in configuration: {[]}\n\n",
-        ),
+        (json!({ "server_id": "node1" }), 500, "1 error occurred:\n\t* need at least one voter in configuration: {[]}\n\n"),
         (json!({ "server_id": "none" }), 204, ""),
     ] {
         let seen = post(&s, "sys/storage/raft/remove-peer", body.clone()).await;

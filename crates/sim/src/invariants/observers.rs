@@ -8,6 +8,8 @@ use super::Broken;
 /// What the observer of one run of a node was told.
 #[derive(Default)]
 pub struct Told {
+    /// Where the state stood when the run began.
+    from: u64,
     last: u64,
     /// `(index, key)`.
     keys: BTreeSet<(u64, Vec<u8>)>,
@@ -15,6 +17,12 @@ pub struct Told {
 }
 
 impl Told {
+    /// A run begins with the state at this entry.
+    #[must_use]
+    pub fn since(from: u64) -> Self {
+        Self { from, ..Self::default() }
+    }
+
     /// The observer is told.
     ///
     /// # Errors
@@ -33,13 +41,12 @@ impl Told {
         self.resets += 1;
     }
 
-    /// A client reads on this run that `key` was written at `version`, having read another version of it on the same run
-    /// before.
+    /// A client reads `key` of entry `version` on this run.
     ///
     /// # Errors
-    /// A cache would have kept the old one.
+    /// It was written since the run began, and a cache would have kept what was before.
     pub fn shows(&self, node: usize, key: &[u8], version: u64) -> Result<(), Broken> {
-        if self.resets > 0 || self.keys.contains(&(version, key.to_vec())) {
+        if self.resets > 0 || version <= self.from || self.keys.contains(&(version, key.to_vec())) {
             return Ok(());
         }
         Err(format!("node {node} shows {} of entry {version}, which its observer was not told of", String::from_utf8_lossy(key)))

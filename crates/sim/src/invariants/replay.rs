@@ -31,12 +31,11 @@ impl Replay {
         let store = MemoryStore::default();
         let mut rows = Rows::new();
         let mut replay = Self::default();
-        let mut expected = agreement.log.keys().next().copied().unwrap_or(0);
-        for (index, entry) in &agreement.log {
+        let first = agreement.log.keys().next().copied().unwrap_or(0);
+        for (expected, (index, entry)) in (first..).zip(&agreement.log) {
             if *index != expected {
                 return Err(format!("nobody applied entry {expected} from a log, but entry {index} was"));
             }
-            expected += 1;
             if let Some(change) = &entry.change {
                 let mut batch = Batch::default();
                 let committed = storage::apply(&store, change, *index, &mut batch).map_err(|e| e.to_string())?;
